@@ -1,0 +1,51 @@
+# One target a task; each first installs what the machine lacks for it (scripts/needs). `make help` lists them.
+
+# The only place that names the build tags, the linter's version and how the binary is linked.
+TAGS        := seccomp osusergo netgo
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+export PATH        := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin
+export CGO_ENABLED := 1
+export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
+
+GOFLAGS_BUILD := -trimpath -buildvcs=false -tags '$(TAGS)'
+FUZZTIME      := 20s
+
+.PHONY: help build demo test bench lint fuzz clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+build: ## make bin/hdjail, a static binary
+	@scripts/ensure build
+	go build $(GOFLAGS_BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/hdjail ./cmd/hdjail
+
+demo: build ## build a small real stack in jails and link it into a profile
+	@scripts/ensure demo
+	@scripts/demo
+
+test: build ## vet and test everything
+	@scripts/ensure test
+	go vet -tags '$(TAGS)' ./...
+	# -count=1: Go does not see that bin/hdjail, which integration runs, has changed.
+	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
+
+bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
+	@scripts/ensure bench
+	go run -buildvcs=false ./integration/bench -hdjail $(HDJAIL_BIN) $(BENCHFLAGS)
+	go test -buildvcs=false -tags '$(TAGS)' -run '^$$' -bench Jail -benchtime 100x ./jail/container
+
+lint: ## gofmt, go vet and staticcheck
+	@scripts/ensure build
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt these: $$unformatted" >&2; exit 1; }
+	go vet -tags '$(TAGS)' ./...
+	go run $(STATICCHECK) -tags '$(TAGS)' ./...
+
+fuzz: ## run each fuzz test for FUZZTIME (20s)
+	@scripts/ensure build
+	@scripts/fuzz '$(TAGS)' $(FUZZTIME)
+
+clean: ## remove what make built
+	rm -rf bin .cache
