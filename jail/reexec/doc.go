@@ -1,0 +1,27 @@
+// Package reexec holds what runs in a new process before the build does: the hook that turns a re-executed binary into
+// libcontainer's init, and stage 2, the C program that is pid 1 of every jail.
+//
+// A main package and each test binary that starts a jail import it by _. Only this package has an init function, and cgo
+// comes in here: both must act before flags are parsed, or before the Go runtime exists. Binaries are linked statically,
+// because stage 2 starts after the host's libraries are out of reach.
+package reexec
+
+// #cgo CFLAGS: -Wall -Wextra -O2 -std=gnu11
+// #cgo LDFLAGS: -static
+import "C"
+
+import (
+	"os"
+
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // runs before Go, in C
+)
+
+// Stage2Name is argument 0 of stage 2; a process with that name never reaches Go.
+const Stage2Name = "hdjail-stage2"
+
+func init() {
+	if len(os.Args) == 2 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		libcontainer.Init()
+	}
+}

@@ -1,0 +1,418 @@
+// Stage 2: pid 1 of a jail, between libcontainer's init and the build. It runs in a constructor, before the Go runtime,
+// single-threaded, after the pivot. It checks what libcontainer set up, makes the inner user namespace that locks the
+// mounts and takes root away, loads the filters, starts the command and reaps. Every step succeeds or ends the start.
+//
+// Descriptors: 0-2 the command's streams, 3 this program, 4 the control socket (SOCK_SEQPACKET), 5 the plan. The plan is
+// a list of records: tag (u32), length (u32), bytes; the runner writes it in jail/container/plan.go.
+//
+// Messages to the runner: "E phase errno detail" a step failed, "T" with the terminal's descriptor, "X status cpu_us
+// peak_kib" the command ended. From the runner: "T" ends every process with SIGTERM.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <linux/filter.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { FD_EXE = 3, FD_CONTROL = 4, FD_PLAN = 5, MAX_FILTERS = 2 };
+
+enum tag {
+	TAG_ARG = 1,    // one argument of the command, NUL-terminated
+	TAG_ENV = 2,    // one NAME=VALUE, NUL-terminated
+	TAG_DIR = 3,    // start directory
+	TAG_MOUNT = 4,  // struct want, then the mount point
+	TAG_FILTER = 5, // struct sock_filter[]
+	TAG_UIDMAP = 6, // text for uid_map of the inner namespace
+	TAG_GIDMAP = 7,
+	TAG_FLAGS = 8,  // u32
+	TAG_CAPS = 9,   // u64, capabilities that the command keeps in the inner namespace
+	TAG_BELOW = 10, // a mount point below which further mounts are expected
+};
+
+enum { FLAG_TERMINAL = 1, FLAG_SETGROUPS = 2, FLAG_RANDOMIZE = 4 };
+
+struct want {
+	uint64_t dev, ino;
+	uint32_t type;  // S_IFMT bits, 0 when dev and ino are not known beforehand
+	uint32_t flags; // ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC that must be set
+};
+
+struct mount_point {
+	struct want want;
+	const char *path;
+	int seen;
+};
+
+struct plan {
+	char **argv, **envp;
+	const char *dir, *uid_map, *gid_map;
+	struct mount_point *mounts;
+	const char **below;
+	size_t argc, envc, mountc, belowc, filterc;
+	struct sock_fprog filters[MAX_FILTERS];
+	uint32_t flags;
+	uint64_t caps;
+};
+
+static volatile sig_atomic_t child_event;
+
+static void on_child(int sig) { (void)sig; child_event = 1; }
+
+static void fail(const char *phase, const char *detail)
+{
+	char msg[512];
+	int err = errno;
+	int n = snprintf(msg, sizeof msg, "E %s %d %s", phase, err, detail);
+	if (n >= (int)sizeof msg)
+		n = sizeof msg - 1;
+	(void)!send(FD_CONTROL, msg, n, MSG_NOSIGNAL);
+	_exit(125);
+}
+
+static void must(int ok, const char *phase, const char *detail)
+{
+	if (!ok)
+		fail(phase, detail);
+}
+
+static void *grow(void *list, size_t count, size_t size)
+{
+	if (count & (count - 1)) // grows at powers of two
+		return list;
+	list = realloc(list, (count ? 2 * count : 1) * size);
+	must(list != NULL, "plan", "memory");
+	return list;
+}
+
+static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
+{
+	int text = tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS;
+	errno = EINVAL;
+	must(!text || (len > 0 && data[len - 1] == 0), "plan", "unterminated text");
+	switch (tag) {
+	case TAG_ARG:
+		p->argv = grow(p->argv, p->argc, sizeof *p->argv);
+		p->argv[p->argc++] = data;
+		break;
+	case TAG_ENV:
+		p->envp = grow(p->envp, p->envc, sizeof *p->envp);
+		p->envp[p->envc++] = data;
+		break;
+	case TAG_DIR: p->dir = data; break;
+	case TAG_UIDMAP: p->uid_map = data; break;
+	case TAG_GIDMAP: p->gid_map = data; break;
+	case TAG_BELOW:
+		p->below = grow(p->below, p->belowc, sizeof *p->below);
+		p->below[p->belowc++] = data;
+		break;
+	case TAG_MOUNT:
+		must(len > sizeof(struct want), "plan", "mount");
+		p->mounts = grow(p->mounts, p->mountc, sizeof *p->mounts);
+		memcpy(&p->mounts[p->mountc].want, data, sizeof(struct want));
+		p->mounts[p->mountc].path = data + sizeof(struct want);
+		p->mounts[p->mountc++].seen = 0;
+		break;
+	case TAG_FILTER:
+		must(p->filterc < MAX_FILTERS && len % sizeof(struct sock_filter) == 0, "plan", "filter");
+		p->filters[p->filterc].len = len / sizeof(struct sock_filter);
+		p->filters[p->filterc++].filter = (struct sock_filter *)data;
+		break;
+	case TAG_FLAGS: must(len == 4, "plan", "flags"); memcpy(&p->flags, data, 4); break;
+	case TAG_CAPS: must(len == 8, "plan", "caps"); memcpy(&p->caps, data, 8); break;
+	default: fail("plan", "unknown record");
+	}
+}
+
+// Records are padded to 8 bytes, so that filters are aligned. The mapping is private and stays: it holds the strings.
+static void read_plan(struct plan *p)
+{
+	struct stat st;
+	must(fstat(FD_PLAN, &st) == 0, "plan", "size");
+	char *data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, FD_PLAN, 0);
+	must(data != MAP_FAILED, "plan", "map");
+	for (uint64_t at = 0; at < (uint64_t)st.st_size;) {
+		uint32_t head[2];
+		errno = EINVAL;
+		must(at + 8 <= (uint64_t)st.st_size, "plan", "truncated");
+		memcpy(head, data + at, 8);
+		must(at + 8 + head[1] <= (uint64_t)st.st_size, "plan", "truncated");
+		read_record(p, head[0], data + at + 8, head[1]);
+		at += 8 + (((uint64_t)head[1] + 7) & ~7ULL);
+	}
+	p->argv = grow(p->argv, p->argc, sizeof *p->argv);
+	p->argv[p->argc] = NULL;
+	p->envp = grow(p->envp, p->envc, sizeof *p->envp);
+	p->envp[p->envc] = NULL;
+	errno = EINVAL;
+	must(p->argc > 0 && p->dir && p->uid_map && p->gid_map, "plan", "incomplete");
+}
+
+static void check_one(const struct mount_point *m)
+{
+	struct stat st;
+	struct statvfs fs;
+	must(lstat(m->path, &st) == 0 && statvfs(m->path, &fs) == 0, "verify", m->path);
+	errno = ESTALE;
+	if (m->want.type)
+		must(st.st_dev == m->want.dev && st.st_ino == m->want.ino && (st.st_mode & S_IFMT) == m->want.type, "verify", m->path);
+	errno = EROFS;
+	must((fs.f_flag & m->want.flags) == m->want.flags, "verify", m->path);
+}
+
+static int is_below(const char *dir, const char *path)
+{
+	size_t n = strlen(dir);
+	return strncmp(dir, path, n) == 0 && path[n] == '/';
+}
+
+static void unescape(char *s)
+{
+	char *to = s;
+	for (; *s; s++) {
+		if (s[0] == '\\' && s[1] && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else
+			*to++ = *s;
+	}
+	*to = 0;
+}
+
+static void check_listed(struct plan *p, const char *path)
+{
+	for (size_t i = 0; i < p->mountc; i++)
+		if (strcmp(p->mounts[i].path, path) == 0) {
+			p->mounts[i].seen = 1;
+			return;
+		}
+	for (size_t i = 0; i < p->belowc; i++)
+		if (is_below(p->below[i], path))
+			return;
+	errno = EEXIST;
+	fail("verify", path);
+}
+
+// The mount list holds what was planned and nothing else (proc_pid_mountinfo(5)), with the flags that were planned.
+static void verify_mounts(struct plan *p)
+{
+	char *line = NULL, path[8192];
+	size_t size = 0;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	must(f != NULL, "verify", "/proc/self/mountinfo");
+	while (getline(&line, &size, f) > 0) {
+		errno = EINVAL;
+		must(sscanf(line, "%*s %*s %*s %*s %8191s", path) == 1, "verify", "mountinfo");
+		unescape(path);
+		if (strcmp(path, "/") != 0)
+			check_listed(p, path);
+	}
+	fclose(f);
+	free(line);
+	for (size_t i = 0; i < p->mountc; i++) {
+		errno = ENOENT;
+		must(p->mounts[i].seen || p->mounts[i].want.type == 0, "verify", p->mounts[i].path);
+		if (p->mounts[i].seen)
+			check_one(&p->mounts[i]);
+	}
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	must(fd >= 0, "ids", path);
+	ssize_t n = write(fd, text, strlen(text));
+	must(n == (ssize_t)strlen(text), "ids", path);
+	close(fd);
+}
+
+static void map_ids(const struct plan *p, pid_t child)
+{
+	char path[64];
+	if (!(p->flags & FLAG_SETGROUPS)) {
+		snprintf(path, sizeof path, "/proc/%d/setgroups", child);
+		write_file(path, "deny");
+	}
+	snprintf(path, sizeof path, "/proc/%d/uid_map", child);
+	write_file(path, p->uid_map);
+	snprintf(path, sizeof path, "/proc/%d/gid_map", child);
+	write_file(path, p->gid_map);
+}
+
+static void set_caps(uint64_t keep)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2] = {
+		{(uint32_t)keep, (uint32_t)keep, 0}, {(uint32_t)(keep >> 32), (uint32_t)(keep >> 32), 0}};
+	must(syscall(SYS_capset, &head, data) == 0, "capabilities", "capset");
+}
+
+// A namespace owned by the inner user namespace got its mounts from a more privileged one, so all of them are locked
+// (mount_namespaces(7)): they can neither be taken away nor made writable.
+static void assert_locked(void)
+{
+	int r = umount2("/proc", MNT_DETACH);
+	must(r == -1 && errno == EINVAL, "lock", "umount /proc");
+	r = mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL);
+	must(r == -1 && errno == EPERM, "lock", "remount /");
+}
+
+static void load_filters(const struct plan *p)
+{
+	for (size_t i = 0; i < p->filterc; i++)
+		must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p->filters[i]) == 0, "filter", "seccomp");
+}
+
+static void close_descriptors(void)
+{
+	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	must(unshare(CLONE_FILES) == 0, "descriptors", "unshare"); // before Linux 5.11
+	for (int fd = 3; fd < 1024; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+static void use_terminal(int terminal)
+{
+	must(ioctl(terminal, TIOCSCTTY, 0) == 0, "terminal", "controlling terminal");
+	for (int fd = 0; fd < 3; fd++)
+		must(dup2(terminal, fd) == fd, "terminal", "dup");
+}
+
+// The child of step 12 on: inside the inner user namespace. It returns only by ending.
+static void run_command(const struct plan *p, int go, int terminal)
+{
+	char byte;
+	sigset_t none;
+	must(read(go, &byte, 1) == 1, "ids", "wait");
+	assert_locked();
+	must(setsid() > 0, "session", "setsid");
+	if (terminal >= 0)
+		use_terminal(terminal);
+	umask(022);
+	if (!(p->flags & FLAG_RANDOMIZE))
+		must(personality(ADDR_NO_RANDOMIZE) >= 0, "personality", "ADDR_NO_RANDOMIZE");
+	for (int cap = 0; cap <= 63; cap++)
+		if (!(p->caps >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
+			must(errno == EINVAL, "capabilities", "bounding set");
+	set_caps(p->caps);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	must(chdir(p->dir) == 0, "directory", p->dir);
+	load_filters(p);
+	close_descriptors();
+	execve(p->argv[0], p->argv, p->envp);
+	fail("exec", p->argv[0]);
+}
+
+// A terminal of the jail's own devpts: the runner gets one end, the command the other.
+static int make_terminal(void)
+{
+	int unlock = 0;
+	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	must(master >= 0, "terminal", "/dev/ptmx");
+	must(ioctl(master, TIOCSPTLCK, &unlock) == 0, "terminal", "unlock");
+	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	must(slave >= 0, "terminal", "peer");
+	char byte = 'T', space[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &master, sizeof(int));
+	must(sendmsg(FD_CONTROL, &msg, MSG_NOSIGNAL) == 1, "terminal", "send");
+	close(master);
+	return slave;
+}
+
+static void report_end(int status)
+{
+	char msg[128];
+	struct rusage used;
+	getrusage(RUSAGE_CHILDREN, &used);
+	long long cpu = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000LL + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+	int n = snprintf(msg, sizeof msg, "X %d %lld %ld", status, cpu, used.ru_maxrss);
+	(void)!send(FD_CONTROL, msg, n, MSG_NOSIGNAL);
+}
+
+// pid 1 reaps until the command has ended; its own end then takes the whole pid namespace. Signals from the runner's
+// side arrive as a message, because pid 1 ignores what it has no handler for.
+static void reap(pid_t command, const sigset_t *unblocked)
+{
+	struct pollfd control = {FD_CONTROL, POLLIN, 0};
+	for (;;) {
+		int status;
+		for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+			if (pid == command) {
+				report_end(status);
+				_exit(0);
+			}
+		child_event = 0;
+		if (ppoll(&control, 1, NULL, unblocked) <= 0 || !control.revents)
+			continue;
+		char byte;
+		if (recv(FD_CONTROL, &byte, 1, MSG_DONTWAIT) <= 0)
+			_exit(125); // the runner is gone
+		if (byte == 'T')
+			kill(-1, SIGTERM);
+	}
+}
+
+static void stage2(void)
+{
+	struct plan p = {0};
+	int go[2], terminal = -1;
+	sigset_t child_signal, unblocked;
+
+	must(fcntl(FD_CONTROL, F_SETFD, FD_CLOEXEC) == 0, "start", "control socket");
+	read_plan(&p);
+	verify_mounts(&p);
+	if (p.flags & FLAG_TERMINAL)
+		terminal = make_terminal();
+	signal(SIGCHLD, on_child);
+	sigemptyset(&child_signal);
+	sigaddset(&child_signal, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child_signal, &unblocked);
+	sigdelset(&unblocked, SIGCHLD);
+	must(pipe2(go, O_CLOEXEC) == 0, "ids", "pipe");
+	pid_t command = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWNS | CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	must(command >= 0, "inner-namespace", "clone");
+	if (command == 0)
+		run_command(&p, go[0], terminal);
+	map_ids(&p, command);
+	set_caps(0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	must(write(go[1], "", 1) == 1, "ids", "release");
+	reap(command, &unblocked);
+}
+
+__attribute__((constructor)) static void stage2_entry(int argc, char **argv, char **envp)
+{
+	(void)envp;
+	if (argc == 1 && strcmp(argv[0], "hdjail-stage2") == 0) {
+		stage2();
+		_exit(125);
+	}
+}
