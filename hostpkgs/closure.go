@@ -1,0 +1,172 @@
+package hostpkgs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// Unmet is a dependency that a package of a closure has and that is not installed. Dependency is the group as it is
+// written in a control file, "a | b".
+type Unmet struct {
+	Package    string `json:"package"`
+	Dependency string `json:"dependency"`
+}
+
+// NotInstalledError reports a whitelisted name that no installed package has or provides. Near holds names that may have
+// been meant, the likeliest first.
+type NotInstalledError struct {
+	Name string
+	Near []string
+}
+
+func (e *NotInstalledError) Error() string {
+	if len(e.Near) == 0 {
+		return fmt.Sprintf("find host package %q: not installed", e.Name)
+	}
+	return fmt.Sprintf("find host package %q: not installed; near: %s", e.Name, strings.Join(e.Near, ", "))
+}
+
+// Closure returns the named packages and what they depend on, sorted by name and architecture, and the dependencies that
+// the host does not satisfy. Names are as in Host.Pin. It is pure.
+func Closure(installed []Package, names []string) ([]Package, []Unmet, error) {
+	ix := newIndex(installed)
+	var queue []*Package
+	for _, name := range names {
+		p := ix.named(name)
+		if p == nil {
+			return nil, nil, &NotInstalledError{Name: name, Near: ix.near(name)}
+		}
+		queue = append(queue, p)
+	}
+	seen := map[*Package]bool{}
+	var closure []Package
+	var unmet []Unmet
+	for len(queue) > 0 {
+		p := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if seen[p] {
+			continue
+		}
+		seen[p] = true
+		closure = append(closure, *p)
+		for _, group := range p.Depends {
+			if d := ix.satisfy(group, p.Architecture); d != nil {
+				queue = append(queue, d)
+			} else {
+				unmet = append(unmet, Unmet{Package: p.Name, Dependency: groupText(group)})
+			}
+		}
+	}
+	slices.SortFunc(closure, comparePackages)
+	slices.SortFunc(unmet, func(a, b Unmet) int {
+		return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Dependency, b.Dependency))
+	})
+	return closure, slices.Compact(unmet), nil
+}
+
+// index finds packages by what they are called and by what they provide. The lists are sorted by comparePackages.
+type index struct {
+	byName, providers map[string][]*Package
+}
+
+func newIndex(installed []Package) index {
+	ix := index{byName: map[string][]*Package{}, providers: map[string][]*Package{}}
+	sorted := slices.Clone(installed)
+	slices.SortStableFunc(sorted, comparePackages)
+	for i := range sorted {
+		p := &sorted[i]
+		ix.byName[p.Name] = append(ix.byName[p.Name], p)
+		for _, name := range p.Provides {
+			ix.providers[name] = append(ix.providers[name], p)
+		}
+	}
+	return ix
+}
+
+// named returns the package that a person calls name, or nil.
+func (ix index) named(name string) *Package {
+	if p := ix.satisfy([]Dependency{{Name: name}}, ""); p != nil {
+		return p
+	}
+	if i := strings.LastIndexByte(name, ':'); i > 0 {
+		return ix.satisfy([]Dependency{{Name: name[:i], Arch: name[i+1:]}}, "")
+	}
+	return nil
+}
+
+// satisfy returns the package that meets the first member of group that can be met, or nil. A real package goes before
+// one that provides the name, the architecture of the package that depends before the host's own, that before others.
+func (ix index) satisfy(group []Dependency, from string) *Package {
+	for _, d := range group {
+		for _, candidates := range [][]*Package{ix.byName[d.Name], ix.providers[d.Name]} {
+			if p := best(candidates, d.Arch, from); p != nil {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+func best(candidates []*Package, arch, from string) *Package {
+	var found *Package
+	rank := 0
+	for _, p := range candidates {
+		r := 1
+		switch {
+		case arch != "" && arch != "any":
+			if p.Architecture != arch {
+				continue
+			}
+		case p.Architecture == from:
+			r = 3
+		case p.Native:
+			r = 2
+		}
+		if r > rank {
+			found, rank = p, r
+		}
+	}
+	return found
+}
+
+// near returns the names that differ least from name, at most four.
+func (ix index) near(name string) []string {
+	type match struct {
+		name     string
+		distance int
+	}
+	limit := max(1, len(name)/3)
+	var matches []match
+	for _, names := range []map[string][]*Package{ix.byName, ix.providers} {
+		for n := range names {
+			if d := levenshtein.Distance(name, n, levenshtein.NewParams().MaxCost(limit)); d <= limit {
+				matches = append(matches, match{n, d})
+			}
+		}
+	}
+	slices.SortFunc(matches, func(a, b match) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+	})
+	matches = slices.Compact(matches)
+	var near []string
+	for _, m := range matches[:min(4, len(matches))] {
+		near = append(near, m.name)
+	}
+	return near
+}
+
+func comparePackages(a, b Package) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Architecture, b.Architecture), cmp.Compare(a.Version, b.Version))
+}
+
+func groupText(group []Dependency) string {
+	texts := make([]string, len(group))
+	for i, d := range group {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, " | ")
+}

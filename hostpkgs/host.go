@@ -1,0 +1,120 @@
+package hostpkgs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Config is what a Host works with. Database, Dir and Digest are required.
+type Config struct {
+	// Database lists what is installed.
+	Database Database
+	// Root is the host's root directory, absolute and clean; "" means "/". It is the root that Database describes.
+	Root string
+	// Dir holds snapshots, trees and caches; it must exist and be writable by nobody else.
+	Dir string
+	// Digest returns the digest of a tree in its text form, "blake3:" and 64 hexadecimal digits.
+	Digest func(ctx context.Context, dir string) (string, error)
+	// Progress, when not nil, is called after each package that a first Pin looked at: it was the done-th of total.
+	// Calls do not overlap.
+	Progress func(done, total int, name string)
+}
+
+// Host pins and composes packages of one host. It sees the host as it was when it first looked: whoever wants to see an
+// upgrade makes a new Host. Safe for concurrent use, by several processes on one Config.Dir too.
+type Host struct {
+	cfg  Config
+	busy chan struct{} // holds one token; taken by whoever reads or writes the fields below, or writes to Dir
+	memo map[string]Report
+}
+
+// Pinned is one package of a closure, with the snapshot that a build sees of it.
+type Pinned struct {
+	Name         string `json:"name"`
+	Architecture string `json:"architecture"`
+	Version      string `json:"version"`
+	// Digest is that of the snapshot, in text form.
+	Digest string `json:"digest"`
+	// Files counts regular files and symbolic links, Bytes the content of the regular files.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Omitted lists what the package installed but the snapshot leaves out, sorted by path.
+	Omitted []Omission `json:"omitted,omitempty"`
+}
+
+// Omission is a path of a package that is not in its snapshot.
+type Omission struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// Report is a pinned closure. Packages is sorted by name and architecture; where it is not empty, one more entry named
+// HostLinks stands first: the links of the host that no package owns.
+type Report struct {
+	Packages []Pinned `json:"packages"`
+	// Unmet lists dependencies that the host itself does not satisfy.
+	Unmet []Unmet `json:"unmet,omitempty"`
+}
+
+// HostLinks is the name of the entry of a pinned closure that is no package: the usr-merge links of the host's root and
+// the alternatives (update-alternatives(1)) whose target is in the closure. It is pinned like a package, so that what a
+// build sees depends on its pins alone.
+const HostLinks = "@links"
+
+// Mountpoint is a path, absolute and clean, that must exist in a composed tree: as a directory, or as a file.
+type Mountpoint struct {
+	Path string
+	Dir  bool
+}
+
+// Tree is a composition on disk, immutable. Path is its root directory.
+type Tree struct {
+	Path string
+	// Top lists the entries of the root directory, sorted by name.
+	Top []TopEntry
+}
+
+// TopEntry is an entry of a tree's root directory. Link is the target of a symbolic link, otherwise empty.
+type TopEntry struct {
+	Name  string
+	Link  string
+	IsDir bool
+}
+
+// New returns a Host. It creates the folders below cfg.Dir; it reads nothing of the host yet.
+func New(cfg Config) (*Host, error) {
+	if cfg.Root == "" {
+		cfg.Root = "/"
+	}
+	for _, dir := range []string{"packages", "trees", "pins", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755); err != nil {
+			return nil, fmt.Errorf("prepare host packages: %w", err)
+		}
+	}
+	h := &Host{cfg: cfg, busy: make(chan struct{}, 1), memo: map[string]Report{}}
+	return h, nil
+}
+
+// Pin returns the closure of the named packages, each with the digest of its snapshot, and takes the snapshots that are
+// missing. The order is that of Report. A name is a package, "package:architecture", or what an installed package
+// provides; the order and repetition of names have no influence. A name that is not installed gives *NotInstalledError.
+func (h *Host) Pin(ctx context.Context, names []string) ([]Pinned, error) {
+	report, err := h.Show(ctx, names)
+	return report.Packages, err
+}
+
+// Owner returns the installed package that owns a path of the host, named as Pin takes it, and whether there is one. A
+// link that no package owns, like one of update-alternatives, belongs to the package that owns what it points to.
+func (h *Host) Owner(ctx context.Context, path string) (string, bool, error) {
+	return h.cfg.Database.Owner(ctx, path)
+}
+
+// hexOf returns the digits of a digest in text form: the name of a snapshot.
+func hexOf(digest string) string { return strings.TrimPrefix(digest, "blake3:") }
+
+func (h *Host) snapshotDir(digest string) string {
+	return filepath.Join(h.cfg.Dir, "packages", hexOf(digest))
+}
