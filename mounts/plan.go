@@ -20,7 +20,8 @@ const (
 	Proc Kind = "proc"
 	// Devpts is a new devpts instance.
 	Devpts Kind = "devpts"
-	// Mqueue, sysfs and cgroup mounts are never made, so there is no Kind for them.
+	// Skeleton shows a generated read-only directory over what a Bind has there, to hold the entries below it.
+	Skeleton Kind = "skeleton"
 
 	// Dir is a directory of the skeleton, which holds other entries.
 	Dir Kind = "dir"

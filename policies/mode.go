@@ -30,6 +30,9 @@ func ParseMode(s string) (Mode, error) {
 // Contains reports whether the mode hides what is outside the whitelist.
 func (m Mode) Contains() bool { return m == ModeHide || m == ModeFail }
 
+// Filtered reports whether system call filters are loaded.
+func (m Mode) Filtered() bool { return m != ModeOff }
+
 // Identity is the mode as it enters a policy digest: hide and fail share one, because they show a build the same.
 func (m Mode) Identity() Mode {
 	if m == ModeFail {

@@ -17,7 +17,7 @@ import (
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // runs before Go, in C
 )
 
-// Stage2Name is argument 0 of stage 2; a process with that name never reaches Go.
+// Stage2Name is the one argument of stage 2; pid 1 of a namespace with that argument never reaches Go.
 const Stage2Name = "hdjail-stage2"
 
 func init() {

@@ -1,0 +1,231 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"hdjail/jail"
+)
+
+// grace is how long processes have between SIGTERM and SIGKILL.
+const grace = 5 * time.Second
+
+// process is one running jail.
+type process struct {
+	config    jail.Config
+	container *libcontainer.Container
+	init      *libcontainer.Process
+	started   time.Time
+	enforced  jail.Enforced
+
+	control, remote       *os.File // the two ends of stage 2's socket
+	plan                  *os.File
+	stdin, stdout, stderr *os.File
+	output                *output
+	terminal              *terminal
+	reported              bool
+}
+
+// openStreams makes the control socket and the ends of the streams that the jail gets.
+func (p *process) openStreams() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return &os.SyscallError{Syscall: "socketpair", Err: err}
+	}
+	p.control, p.remote = os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
+	if p.stdin, err = os.Open(os.DevNull); err != nil {
+		return err
+	}
+	if p.config.Stdin != nil && !p.config.Terminal {
+		p.stdin.Close()
+		p.stdin = p.config.Stdin
+	}
+	p.output, err = newOutput(p.config)
+	if err != nil {
+		return err
+	}
+	p.stdout, p.stderr = p.output.stdout, p.output.stderr
+	return nil
+}
+
+// closeChildEnds closes what only the jail needs, once it is started.
+func (p *process) closeChildEnds() {
+	p.remote.Close()
+	p.plan.Close()
+	p.output.closeChildEnds()
+	if p.stdin != nil && p.stdin != p.config.Stdin {
+		p.stdin.Close()
+	}
+}
+
+func (p *process) closeFiles() {
+	for _, f := range []*os.File{p.control, p.remote, p.plan} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if p.stdin != nil && p.stdin != p.config.Stdin {
+		p.stdin.Close()
+	}
+	if p.output != nil {
+		p.output.closeChildEnds()
+		p.output.wait()
+	}
+}
+
+// destroy ends what is left of the container and removes its state and its cgroup.
+func (p *process) destroy() {
+	if p.container != nil {
+		p.container.Destroy()
+	}
+	p.control.Close()
+}
+
+// message is one report of stage 2.
+type message struct {
+	kind   byte
+	fields []string
+	file   *os.File
+}
+
+// supervise waits until no process of the jail exists. Whatever ends the wait early kills the jail first.
+func (p *process) supervise(ctx context.Context) (jail.Result, error) {
+	messages := make(chan message)
+	go p.receive(messages)
+	gone := make(chan *os.ProcessState, 1)
+	go func() {
+		state, _ := p.init.Wait()
+		gone <- state
+	}()
+	watch := newWatch(p.config.Limits, p.started)
+	defer watch.stop()
+	var result jail.Result
+	var failed error
+	var state *os.ProcessState
+	ending := ctx.Done()
+	var forced <-chan time.Time
+	for messages != nil || state == nil {
+		select {
+		case m, open := <-messages:
+			if !open {
+				messages = nil
+				continue
+			}
+			failed = errors.Join(failed, p.handle(m, &result))
+		case state = <-gone:
+		case <-ending:
+			ending = nil
+			forced = p.terminate()
+		case <-watch.C:
+			if result.Stopped = watch.exceeded(p.output); result.Stopped != "" && forced == nil {
+				forced = p.terminate()
+			}
+		case <-forced:
+			p.init.Signal(os.Kill)
+		}
+	}
+	p.output.wait()
+	p.terminal.close()
+	p.finish(&result, state)
+	if failed != nil {
+		return result, failed
+	}
+	if ctx.Err() != nil {
+		return result, context.Cause(ctx)
+	}
+	return result, nil
+}
+
+// terminate asks every process to end and returns when to use force.
+func (p *process) terminate() <-chan time.Time {
+	if _, err := p.control.Write([]byte("T")); err != nil {
+		p.init.Signal(os.Kill)
+	}
+	return time.After(grace)
+}
+
+// receive passes on what stage 2 says until it is gone.
+func (p *process) receive(messages chan<- message) {
+	defer close(messages)
+	buffer, oob := make([]byte, 1024), make([]byte, unix.CmsgSpace(4))
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(int(p.control.Fd()), buffer, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return
+		}
+		m := message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 4)}
+		if oobn > 0 {
+			m.file = receivedFile(oob[:oobn])
+		}
+		messages <- m
+	}
+}
+
+func receivedFile(oob []byte) *os.File {
+	controls, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(controls) != 1 {
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&controls[0])
+	if err != nil || len(fds) != 1 {
+		return nil
+	}
+	return os.NewFile(uintptr(fds[0]), "terminal")
+}
+
+// handle takes one message in; an error means that no command ran.
+func (p *process) handle(m message, result *jail.Result) (err error) {
+	switch m.kind {
+	case 'E':
+		var phase, detail string
+		var errno int
+		if len(m.fields) == 4 {
+			phase, detail = m.fields[1], m.fields[3]
+			fmt.Sscan(m.fields[2], &errno)
+		}
+		cause := syscall.Errno(errno)
+		if phase == "exec" {
+			return &jail.CommandError{Path: detail, Err: cause}
+		}
+		return &jail.SetupError{Phase: phase, Err: fmt.Errorf("%s: %w", detail, cause)}
+	case 'T':
+		p.terminal, err = relay(m.file, p.config)
+		return err
+	case 'X':
+		var status, cpu, peak int64
+		if _, err := fmt.Sscan(strings.Join(m.fields, " "), &status, &cpu, &peak); err != nil {
+			return &jail.SetupError{Phase: "end", Err: err}
+		}
+		ws := syscall.WaitStatus(status)
+		result.Exit = ws.ExitStatus()
+		if ws.Signaled() {
+			result.Signal, result.Exit = int(ws.Signal()), 128+int(ws.Signal())
+		}
+		result.Usage = jail.Usage{CPU: time.Duration(cpu) * time.Microsecond, PeakMemory: peak << 10}
+		p.reported = true
+	}
+	return nil
+}
+
+// finish completes a result for which stage 2 had no time to report: it was killed.
+func (p *process) finish(result *jail.Result, state *os.ProcessState) {
+	result.Wall = time.Since(p.started)
+	if p.reported {
+		return
+	}
+	result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Exited() {
+		result.Signal, result.Exit = 0, status.ExitStatus()
+	}
+}

@@ -1,0 +1,196 @@
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/sirupsen/logrus"
+
+	"hdjail/jail"
+	"hdjail/jail/reexec"
+	"hdjail/policies"
+	"hdjail/seccomp"
+)
+
+// Options are the site's settings of a Runner.
+type Options struct {
+	// RunDir holds what must be reachable by the build's uid when root starts jails; made with mode 0711 when absent.
+	// An ordinary user needs none.
+	RunDir string
+	// FirstUID and UIDs are the range of host ids that root leases to builds, one to a jail at a time.
+	FirstUID, UIDs int
+}
+
+// DefaultOptions are those of an installation without configuration. The range of ids lies above what systemd gives to
+// containers and below 2^31 (systemd's UIDS-GIDS document), so it belongs to nobody.
+func DefaultOptions() Options {
+	return Options{RunDir: "/run/hdjail", FirstUID: 1900000000, UIDs: 256}
+}
+
+// Runner starts jails. It is safe for concurrent use; make one a process.
+type Runner struct {
+	options Options
+	root    bool
+	stage2  *os.File
+	filters func() ([][]byte, error)
+}
+
+var _ jail.Runner = (*Runner)(nil)
+
+// New prepares a Runner: it seals a copy of this program, which is what runs inside jails. Close releases it.
+func New(options Options) (*Runner, error) {
+	logrus.SetOutput(io.Discard) // libcontainer's chatter; its errors are returned
+	exe, err := sealedSelf()
+	if err != nil {
+		return nil, &jail.SetupError{Phase: "seal", Err: err}
+	}
+	return &Runner{
+		options: options,
+		root:    os.Geteuid() == 0,
+		stage2:  exe,
+		filters: sync.OnceValues(compileFilters),
+	}, nil
+}
+
+// Close releases the sealed copy. No jail may be running.
+func (r *Runner) Close() error { return r.stage2.Close() }
+
+func compileFilters() ([][]byte, error) {
+	program, _, err := seccomp.Compile(policies.Refusals())
+	if err != nil {
+		return nil, err
+	}
+	return [][]byte{program}, nil
+}
+
+// Run implements jail.Runner.
+func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
+	if err := c.Validate(); err != nil {
+		return jail.Result{}, err
+	}
+	type outcome struct {
+		result jail.Result
+		err    error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		// The jail's first process dies with the thread that forked it (PR_SET_PDEATHSIG, prctl(2)), so one thread is kept
+		// for the life of the jail.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		result, err := r.run(ctx, c)
+		ended <- outcome{result, err}
+	}()
+	o := <-ended
+	return o.result, o.err
+}
+
+func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, err error) {
+	root, err := r.makeSkeleton(c)
+	if err != nil {
+		return result, &jail.SetupError{Phase: "skeleton", Err: err}
+	}
+	defer func() {
+		if e := removeSkeleton(root); err == nil && e != nil {
+			err = &jail.SetupError{Phase: "clean-up", Err: e}
+		}
+	}()
+	pinned, err := pinSources(c.Mounts)
+	if err != nil {
+		return result, err
+	}
+	defer pinned.close()
+	p, err := r.start(c, root, pinned)
+	if err != nil {
+		return result, err
+	}
+	defer p.destroy()
+	pinned.close()
+	result, err = p.supervise(ctx)
+	result.Enforced = p.enforced
+	return result, err
+}
+
+// start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
+func (r *Runner) start(c jail.Config, root string, pinned *pinnedSources) (_ *process, err error) {
+	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none", Observers: []string{}}}
+	var filters [][]byte
+	if c.Mode.Filtered() {
+		if filters, err = r.filters(); err != nil {
+			return nil, &jail.SetupError{Phase: "filter", Err: err}
+		}
+		p.enforced.Tier, p.enforced.Filters = "full", true
+	}
+	defer func() {
+		if err != nil {
+			p.closeFiles()
+		}
+	}()
+	ids := r.identity(c)
+	if err := p.openStreams(); err != nil {
+		return nil, &jail.SetupError{Phase: "streams", Err: err}
+	}
+	if p.plan, err = writePlan(stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids}); err != nil {
+		return nil, &jail.SetupError{Phase: "plan", Err: err}
+	}
+	config := containerConfig(c, root, ids, &p.enforced)
+	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
+	config.Cgroups.Rootless = !r.root
+	if p.container, err = libcontainer.Create(filepath.Join(c.Scratch.Dir, "state"), "jail", config); err != nil {
+		return nil, &jail.SetupError{Phase: "configuration", Err: err}
+	}
+	p.init = &libcontainer.Process{
+		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
+		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
+		Rlimits: rlimits(c.Limits, &p.enforced),
+	}
+	if err := p.container.Run(p.init); err != nil {
+		p.destroy()
+		return nil, r.explainStart(err)
+	}
+	p.closeChildEnds()
+	return p, nil
+}
+
+func randomName() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// identity says which ids the jail maps.
+func (r *Runner) identity(c jail.Config) identity {
+	uid, gid := os.Getuid(), os.Getgid()
+	if r.root {
+		uid, gid = c.Scratch.UID, c.Scratch.GID
+	}
+	switch {
+	case c.Host && r.root:
+		return identity{uid: 0, gid: 0, size: 1<<32 - 1, insideUID: 0, insideGID: 0,
+			keep: capChown | capDACOverride | capFowner | capSetgid | capSetuid}
+	case c.Host:
+		return identity{uid: uid, gid: gid, size: 1, insideUID: uid, insideGID: gid}
+	}
+	return identity{uid: uid, gid: gid, size: 1, insideUID: jail.UserID, insideGID: jail.UserID}
+}
+
+// identity maps jail ids to host ids: 0 of the outer namespace, inside* of the inner one.
+type identity struct {
+	uid, gid             int
+	size                 int64
+	insideUID, insideGID int
+	keep                 uint64
+}
+
+func (i identity) maps() (uids, gids string) {
+	return fmt.Sprintf("%d 0 %d\n", i.insideUID, i.size), fmt.Sprintf("%d 0 %d\n", i.insideGID, i.size)
+}

@@ -1,0 +1,73 @@
+package jail
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"hdjail/mounts"
+)
+
+// Validate checks what no Runner may accept: a relative or unclean path, a command below /proc, a variable without a name,
+// bytes that cannot be passed on. The error is a *SetupError of phase "configuration".
+func (c Config) Validate() error {
+	for _, check := range []func(Config) error{checkCommand, checkEnvironment, checkDir, checkScratch, checkMounts} {
+		if err := check(c); err != nil {
+			return &SetupError{Phase: "configuration", Err: err}
+		}
+	}
+	return nil
+}
+
+func checkCommand(c Config) error {
+	if len(c.Args) == 0 {
+		return fmt.Errorf("no command")
+	}
+	for _, arg := range c.Args {
+		if strings.ContainsRune(arg, 0) {
+			return fmt.Errorf("argument %q holds a NUL", arg)
+		}
+	}
+	command := c.Args[0]
+	if !strings.Contains(command, "/") {
+		return fmt.Errorf("command %q is no path", command)
+	}
+	if !path.IsAbs(command) {
+		command = path.Join(c.Dir, command)
+	}
+	if mounts.Below("/proc", path.Clean(command)) { // /proc/self/exe is hdjail itself until the command runs
+		return fmt.Errorf("command %q lies below /proc", c.Args[0])
+	}
+	return nil
+}
+
+func checkEnvironment(c Config) error {
+	for _, variable := range c.Env {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.ContainsRune(variable, 0) {
+			return fmt.Errorf("variable %q is not NAME=VALUE", variable)
+		}
+	}
+	return nil
+}
+
+func checkDir(c Config) error {
+	if !path.IsAbs(c.Dir) || strings.ContainsRune(c.Dir, 0) {
+		return fmt.Errorf("start directory %q is not absolute", c.Dir)
+	}
+	return nil
+}
+
+func checkScratch(c Config) error {
+	if c.Scratch == nil || !path.IsAbs(c.Scratch.Dir) {
+		return fmt.Errorf("no scratch")
+	}
+	return nil
+}
+
+func checkMounts(c Config) error {
+	again, err := mounts.Plan(c.Mounts.Entries)
+	if err == nil && len(again.Entries) != len(c.Mounts.Entries) {
+		err = fmt.Errorf("mount table holds an entry twice")
+	}
+	return err
+}
