@@ -15,11 +15,16 @@ type Error struct {
 	Message      string
 	Help         string
 	Source       string
+	// Err is the cause, nil for a mistake in the text itself.
+	Err error
 }
 
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
 }
+
+// Unwrap returns the cause, or nil.
+func (e *Error) Unwrap() error { return e.Err }
 
 const longestExcerpt = 120
 

@@ -11,9 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on the text of a spec, so that a hostile one costs little.
+// MaxBytes is how long the text of a spec may be.
+const MaxBytes = 1 << 20
+
+// Bounds on the structure of a spec, so that a hostile one costs little.
 const (
-	maxBytes   = 1 << 20
 	maxDepth   = 32
 	maxAliases = 100
 )
@@ -46,9 +48,9 @@ func parseTree(file string, text []byte) (node, error) {
 		return node{}, newError(file, text, at, message, help)
 	}
 	switch {
-	case len(text) > maxBytes:
+	case len(text) > MaxBytes:
 		text = nil
-		return fail(Position{1, 1}, fmt.Sprintf("spec is larger than %d bytes", maxBytes), "put data into a file and name it as a source")
+		return fail(Position{1, 1}, fmt.Sprintf("spec is larger than %d bytes", MaxBytes), "put data into a file and name it as a source")
 	case bytes.HasPrefix(text, []byte("\ufeff")):
 		return fail(Position{1, 1}, "spec begins with a byte order mark", "save the file as UTF-8 without one")
 	case !utf8.Valid(text):

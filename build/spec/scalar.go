@@ -37,7 +37,7 @@ func (d *decoder) place(key string, index int, n node) {
 
 // want reports whether n is of one of the kinds, and fails otherwise.
 func (d *decoder) want(n node, kinds ...kind) bool {
-	if d.visits++; d.visits > maxBytes {
+	if d.visits++; d.visits > MaxBytes {
 		d.fail(n, "spec is too large once its aliases are replaced", "")
 	}
 	if !slices.Contains(kinds, n.kind) {

@@ -143,14 +143,16 @@ type place struct {
 	at    Position
 }
 
-// ErrorAt returns an error at the given item of a top-level key ("dependencies", 2; "host.packages", 0) or, with index
-// -1, at its value; where the key is absent, at the beginning of the spec.
-func (s *Spec) ErrorAt(key string, index int, message, help string) *Error {
+// ErrorAt puts err at the given item of a key ("dependencies", 2; "host.packages", 0) or, with index -1, at its value;
+// where the key is absent, at the beginning of the spec.
+func (s *Spec) ErrorAt(key string, index int, err error, help string) *Error {
 	at := Position{1, 1}
 	for _, p := range s.places {
 		if p.key == key && (p.index == index || p.index == -1) {
 			at = p.at
 		}
 	}
-	return newError(s.File, s.text, at, message, help)
+	located := newError(s.File, s.text, at, err.Error(), help)
+	located.Err = err
+	return located
 }

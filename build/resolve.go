@@ -1,0 +1,382 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hdjail/artifact"
+	"hdjail/build/spec"
+	"hdjail/hostpkgs"
+	"hdjail/jail"
+	"hdjail/mounts"
+	"hdjail/policies"
+)
+
+// HostPackages pins and composes packages of the host; *hostpkgs.Host is one. Safe for concurrent use.
+type HostPackages interface {
+	Pin(ctx context.Context, names []string) ([]hostpkgs.Pinned, error)
+	Owner(ctx context.Context, path string) (name string, owned bool, err error)
+	Compose(ctx context.Context, pins []hostpkgs.Pinned, mountpoints []hostpkgs.Mountpoint) (hostpkgs.Tree, error)
+}
+
+// Files identifies files of the machine that specs name by path. Safe for concurrent use.
+type Files interface {
+	// AddLocal makes the file or tree at path a stored source and returns its digest: "blake3:…" or "tree:…".
+	AddLocal(ctx context.Context, path string) (digest string, err error)
+	// Archive reports whether the stored file with this digest is an archive that can be unpacked.
+	Archive(digest string) (bool, error)
+	// TreeDigest returns the digest of the file or tree at path, which is no symbolic link.
+	TreeDigest(ctx context.Context, path string) (artifact.TreeDigest, error)
+}
+
+// Resolver turns specs into derivations. It is read-only while Resolve runs.
+type Resolver struct {
+	// System is that of the machine that builds, like "x86_64-linux"; Prefix is the store's.
+	System, Prefix string
+	Host           HostPackages
+	Files          Files
+	// Home is the caller's home directory, which cannot be whitelisted as a whole.
+	Home string
+	// Mode replaces the mode of specs: hide and fail in the whole plan, log and off for targets only. Empty replaces none.
+	Mode policies.Mode
+	// Degraded are the degradations that the user allowed.
+	Degraded []string
+	// Matches are matchers by name or ID of a derivation, over all others.
+	Matches map[string]string
+}
+
+// Plan is a resolved graph: what the targets reach, dependencies before dependants, ties by ID, each derivation once.
+// Nothing of it is read from spec files again.
+type Plan struct {
+	Steps []*Step
+	// Targets are in the order in which they were asked for.
+	Targets []*Step
+}
+
+// Step is one derivation of a plan, with what it takes to realize it that is no part of its identity.
+type Step struct {
+	ID         artifact.DerivationID
+	Derivation artifact.Derivation
+	// Dependencies are parallel to Derivation.Dependencies.
+	Dependencies []*Step
+	// Spec is where it comes from; nil for a derivation that was named by ID.
+	Spec   *spec.Spec
+	Mode   policies.Mode
+	Policy policies.Policy
+	Limits spec.Limits
+	// Match is the matcher to use, as text; empty for the default. MatchFrom says who wants it.
+	Match, MatchFrom string
+	// URLs are hints for each source, by digest.
+	URLs map[string][]string
+
+	index int
+}
+
+// Name is that of the derivation with its version, for people.
+func (s *Step) Name() string {
+	if s.Derivation.Version == "" {
+		return s.Derivation.Name
+	}
+	return s.Derivation.Name + "-" + s.Derivation.Version
+}
+
+// Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
+func (r *Resolver) Resolve(ctx context.Context, g *Graph) (*Plan, error) {
+	s := &resolution{Resolver: r, ctx: ctx, steps: make([]*Step, len(g.Nodes)), target: map[*Node]bool{}}
+	for _, n := range g.Targets {
+		s.target[n] = true
+	}
+	for i, n := range g.Nodes {
+		n.index = i
+	}
+	for _, level := range levels(g.Nodes) {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		if err := parallel(len(level), func(i int) error { return s.node(level[i]) }); err != nil {
+			return nil, err
+		}
+	}
+	return s.plan(g)
+}
+
+// levels groups nodes, sorted ones, so that each depends on earlier groups only.
+func levels(nodes []*Node) [][]*Node {
+	depth := make([]int, len(nodes))
+	var groups [][]*Node
+	for i, n := range nodes {
+		for _, dep := range n.Dependencies {
+			depth[i] = max(depth[i], depth[dep.index]+1)
+		}
+		if depth[i] == len(groups) {
+			groups = append(groups, nil)
+		}
+		groups[depth[i]] = append(groups[depth[i]], n)
+	}
+	return groups
+}
+
+// resolution is one run of Resolve. steps is by index of the node; two specs may give one derivation, and are merged last.
+type resolution struct {
+	*Resolver
+	ctx    context.Context
+	steps  []*Step
+	target map[*Node]bool
+	pins   memo[[]artifact.HostPackage]
+	owners memo[string]
+	locals memo[artifact.Source]
+	paths  memo[artifact.HostPath]
+	policy memo[policies.Policy]
+}
+
+func (r *resolution) node(n *Node) (err error) {
+	step := &Step{Spec: n.Spec, URLs: map[string][]string{}}
+	for _, dep := range n.Dependencies {
+		step.Dependencies = append(step.Dependencies, r.steps[dep.index])
+	}
+	if n.Spec == nil {
+		step.Derivation = *n.Derivation
+		step.Policy, step.Mode = findPolicy(n.Derivation.Policy, r.Degraded)
+	} else {
+		err = r.spec(n, step)
+	}
+	step.ID = step.Derivation.ID()
+	r.steps[n.index] = step
+	return err
+}
+
+// findPolicy looks for the shipped policy and mode with this digest; the zero Policy when there is none.
+func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mode) {
+	for _, name := range policies.ShippedNames() {
+		p, err := policies.Shipped(name)
+		for _, mode := range []policies.Mode{policies.ModeHide, policies.ModeLog, policies.ModeOff} {
+			if err == nil && p.Digest(mode, degraded) == digest {
+				return p, mode
+			}
+		}
+	}
+	return policies.Policy{}, ""
+}
+
+// spec fills in the step of a node that has one.
+func (r *resolution) spec(n *Node, step *Step) error {
+	s := n.Spec
+	step.Mode, step.Limits, step.Match, step.MatchFrom = s.Mode, s.Limits, s.Match, s.File
+	if r.Mode.Contains() || r.Mode != "" && r.target[n] {
+		step.Mode = r.Mode
+	}
+	var err error
+	if step.Policy, err = r.policy.get(s.Policy, policies.Shipped); err != nil {
+		return s.ErrorAt("policy", -1, err, "")
+	}
+	d := &step.Derivation
+	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, Version: s.Version, System: r.System, Prefix: r.Prefix,
+		Interpreter: s.Interpreter, Script: s.Script, Environment: s.Environment,
+		Policy: step.Policy.Digest(step.Mode, r.Degraded)}
+	d.Promises = slices.Compact(slices.Sorted(slices.Values(s.Promises)))
+	if d.Dependencies, err = r.dependencies(n, step); err != nil {
+		return err
+	}
+	if d.Sources, err = r.sources(n, step); err != nil {
+		return err
+	}
+	if d.HostPaths, err = r.hostPaths(s); err != nil {
+		return err
+	}
+	if d.HostPackages, err = r.hostPackages(s); err != nil {
+		return err
+	}
+	if err := d.Check(); err != nil {
+		return s.ErrorAt("name", -1, err, "")
+	}
+	return nil
+}
+
+func (r *resolution) dependencies(n *Node, step *Step) ([]artifact.Dependency, error) {
+	var list []artifact.Dependency
+	first := map[string]int{}
+	for i, dep := range n.Spec.Dependencies {
+		as := dep.As
+		if as == "" {
+			as = VariableName(step.Dependencies[i].Derivation.Name)
+		}
+		if _, twice := first[as]; twice {
+			return nil, n.Spec.ErrorAt("dependencies", i, fmt.Errorf("a second dependency is called %s", as), "tell them apart by `as: NAME`")
+		}
+		for _, variable := range []string{as + "_DIR", as + "_ID"} {
+			if _, set := n.Spec.Environment[variable]; set {
+				return nil, n.Spec.ErrorAt("environment", -1, fmt.Errorf("variable %s is set by the dependency %s", variable, as), "")
+			}
+		}
+		first[as] = i
+		list = append(list, artifact.Dependency{ID: step.Dependencies[i].ID, As: as, Many: dep.Many})
+	}
+	return list, nil
+}
+
+// VariableName is the NAME of $NAME_DIR that a dependency gets from its own name: upper case, what no variable may hold
+// replaced by an underscore.
+func VariableName(name string) string {
+	upper := strings.Map(func(c rune) rune {
+		if strings.ContainsRune("-.+", c) {
+			return '_'
+		}
+		return c
+	}, strings.ToUpper(name))
+	if upper[0] >= '0' && upper[0] <= '9' {
+		return "_" + upper
+	}
+	return upper
+}
+
+func (r *resolution) sources(n *Node, step *Step) ([]artifact.Source, error) {
+	var list []artifact.Source
+	for i, s := range n.Spec.Sources {
+		source := artifact.Source{Digest: s.Digest(), Target: s.Target, Unpack: s.Unpack}
+		if s.Path != "" {
+			file := s.Path
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(filepath.Dir(n.Path), file)
+			}
+			local, err := r.locals.get(file, r.local)
+			if err != nil {
+				return nil, n.Spec.ErrorAt("sources", i, fmt.Errorf("source %q: %w", s.Path, err), "")
+			}
+			if source.Digest = local.Digest; s.Unpack && !local.Unpack { // a file that is no archive goes below its target
+				source.Unpack, source.Target = false, path.Join(s.Target, filepath.Base(file))
+			}
+		}
+		if len(s.URLs) > 0 {
+			step.URLs[source.Digest] = append(step.URLs[source.Digest], s.URLs...)
+		}
+		list = append(list, source)
+	}
+	return list, nil
+}
+
+// local identifies a local source; Unpack tells whether there is something to unpack.
+func (r *resolution) local(file string) (s artifact.Source, err error) {
+	if s.Digest, err = r.Files.AddLocal(r.ctx, file); err != nil || strings.HasPrefix(s.Digest, "tree:") {
+		return artifact.Source{Digest: s.Digest, Unpack: true}, err
+	}
+	s.Unpack, err = r.Files.Archive(s.Digest)
+	return s, err
+}
+
+// hostPackages pins what the spec lists and, unless a whitelisted path covers it, the owner of the interpreter.
+func (r *resolution) hostPackages(s *spec.Spec) ([]artifact.HostPackage, error) {
+	names := slices.Clone(s.Host.Packages)
+	interpreter := s.Interpreter[0]
+	covered := slices.ContainsFunc([]string{jail.BuildDir, r.Prefix}, func(dir string) bool { return mounts.Below(dir, interpreter) }) ||
+		slices.ContainsFunc(s.Host.Paths, func(p spec.HostPath) bool { return p.Path == interpreter || mounts.Below(p.Path, interpreter) })
+	if !covered {
+		owner, err := r.owners.get(interpreter, r.owner)
+		if err != nil {
+			return nil, s.ErrorAt("interpreter", -1, fmt.Errorf("interpreter %q: %w", interpreter, err), "")
+		}
+		names = append(names, owner)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return nil, nil
+	}
+	pinned, err := r.pins.get(strings.Join(names, "\n"), func(string) ([]artifact.HostPackage, error) { return r.pin(names) })
+	if err != nil {
+		return nil, pinError(s, err)
+	}
+	return pinned, nil
+}
+
+func (r *resolution) owner(interpreter string) (string, error) {
+	owner, owned, err := r.Host.Owner(r.ctx, interpreter)
+	if err == nil && !owned {
+		err = fmt.Errorf("no installed package owns it; list it under host.paths")
+	}
+	return owner, err
+}
+
+func (r *resolution) pin(names []string) ([]artifact.HostPackage, error) {
+	pins, err := r.Host.Pin(r.ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]artifact.HostPackage, len(pins))
+	for i, p := range pins {
+		digest, err := artifact.ParseTreeDigest(p.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("pin package %q: %w", p.Name, err)
+		}
+		list[i] = artifact.HostPackage{Name: p.Name, Architecture: p.Architecture, Version: p.Version, Digest: digest}
+	}
+	return list, nil
+}
+
+// plan merges equal derivations, settles the matchers, and sorts.
+func (r *resolution) plan(g *Graph) (*Plan, error) {
+	p, byID := &Plan{}, map[artifact.DerivationID]*Step{}
+	depth := map[*Step]int{}
+	for i, n := range g.Nodes {
+		step := r.steps[i]
+		if same, known := byID[step.ID]; known {
+			maps.Copy(same.URLs, step.URLs)
+			r.steps[i] = same
+			continue
+		}
+		for j := range step.Dependencies {
+			step.Dependencies[j] = r.steps[n.Dependencies[j].index]
+			depth[step] = max(depth[step], depth[step.Dependencies[j]]+1)
+		}
+		byID[step.ID] = step
+		p.Steps = append(p.Steps, step)
+	}
+	slices.SortFunc(p.Steps, func(a, b *Step) int {
+		if depth[a] != depth[b] {
+			return depth[a] - depth[b]
+		}
+		return slices.Compare(a.ID[:], b.ID[:])
+	})
+	for i, step := range p.Steps {
+		step.index = i
+	}
+	for _, n := range g.Targets {
+		if step := r.steps[n.index]; !slices.Contains(p.Targets, step) {
+			p.Targets = append(p.Targets, step)
+		}
+	}
+	return p, r.settleMatches(g, p)
+}
+
+// settleMatches applies the order of precedence: the caller, the dependants, the spec itself.
+func (r *resolution) settleMatches(g *Graph, p *Plan) error {
+	stated := map[*Step]bool{}
+	for _, n := range g.Nodes {
+		if n.Spec == nil {
+			continue
+		}
+		for i, dep := range n.Spec.Dependencies {
+			step := r.steps[n.Dependencies[i].index]
+			switch {
+			case dep.Match == "":
+				continue
+			case stated[step] && step.Match != dep.Match:
+				return n.Spec.ErrorAt("dependencies", i, fmt.Errorf("matcher %q for %s, but %s wants %q", dep.Match, step.Name(),
+					step.MatchFrom, step.Match), "use --match to decide")
+			}
+			stated[step], step.Match, step.MatchFrom = true, dep.Match, n.Spec.File
+		}
+	}
+	for _, step := range p.Steps {
+		for _, key := range []string{step.Derivation.Name, step.ID.String()} {
+			if match, ok := r.Matches[key]; ok {
+				step.Match, step.MatchFrom = match, "--match"
+			}
+		}
+	}
+	return nil
+}
