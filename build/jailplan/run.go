@@ -1,0 +1,74 @@
+package jailplan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"hdjail/jail"
+	"hdjail/mounts"
+)
+
+// Run is what `hdjail run` needs besides its View.
+type Run struct {
+	View
+	// Args is the command; Args[0] is an absolute path in the jail.
+	Args []string
+	// Environ is the caller's environment, which modes log and off pass on but for secrets. Set comes on top.
+	Environ []string
+	Set     map[string]string
+	// Dir is the caller's directory; the command starts there if it is visible, else in /build.
+	Dir      string
+	Limits   jail.Limits
+	Terminal bool
+}
+
+// Config plans the jail of a command.
+func (r Run) Config() (jail.Config, error) {
+	table, err := r.table()
+	if err != nil {
+		return jail.Config{}, err
+	}
+	dir := jail.BuildDir
+	if shows(table, r.Dir) {
+		dir = r.Dir
+	}
+	host := !r.Mode.Contains()
+	env := baseEnvironment()
+	if host {
+		env = passed(r.Environ)
+	}
+	env["PWD"] = dir
+	maps.Copy(env, r.Set)
+	return jail.Config{Name: r.Name, Scratch: r.Scratch, Mounts: table, Mode: r.Mode, Policy: r.Policy, Args: r.Args,
+		Env: flatten(env), Dir: dir, Limits: r.Limits, Host: host, Terminal: r.Terminal}, nil
+}
+
+// shows reports whether the host's path can be seen in the jail at its own place.
+func shows(table mounts.Table, path string) bool {
+	if path == "" {
+		return false
+	}
+	e, found := table.Under(path + "/.") // the entry of path itself counts
+	return found && e.Kind == mounts.Bind && e.Source == e.Target
+}
+
+// passed is the caller's environment without what is secret.
+func passed(environ []string) map[string]string {
+	env := map[string]string{}
+	for _, variable := range environ {
+		name, value, found := strings.Cut(variable, "=")
+		if found && name != "" && !secretVariable(name) {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// secretVariable reports whether a variable, by its name, holds a secret or leads to one.
+func secretVariable(name string) bool {
+	upper := strings.ToUpper(name)
+	return slices.Contains([]string{"SSH_AUTH_SOCK", "GPG_AGENT_INFO", "XAUTHORITY", "KRB5CCNAME", "DBUS_SESSION_BUS_ADDRESS"}, upper) ||
+		slices.ContainsFunc([]string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "API_KEY", "ACCESS_KEY"},
+			func(part string) bool { return strings.Contains(upper, part) })
+}

@@ -1,0 +1,251 @@
+package jailplan
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"hdjail/artifact"
+	"hdjail/hostpkgs"
+	"hdjail/jail"
+	"hdjail/mounts"
+	"hdjail/policies"
+)
+
+// View is what a jail shows, and where that is on the host. All paths are absolute and clean.
+type View struct {
+	Name    string
+	Mode    policies.Mode
+	Policy  policies.Policy
+	Scratch *jail.Scratch
+	// Tree is what fills the root: the composed host packages in modes hide and fail (its zero value for none), and in
+	// modes log and off the host, whose Path is "/".
+	Tree hostpkgs.Tree
+	// Paths are shown at their own places on top of Tree.
+	Paths []Path
+	// Dependencies is everything that the command may use of the store.
+	Dependencies []Dependency
+	// Stores are the directories of hdjail's own, the store's root and prefix: of them only Dependencies are shown.
+	Stores []string
+	// Secrets are files of the policy's never list as they exist on this host, links resolved. Home is the caller's home.
+	Secrets []Secret
+	Home    string
+	// HostTmp leaves /tmp and /var/tmp as the Tree has them.
+	HostTmp bool
+}
+
+// Path is a file or directory of the host that is visible at its own place. Link is the text of a symbolic link.
+type Path struct {
+	Path      string
+	Directory bool
+	Writable  bool
+	Link      string
+}
+
+// Secret is a path that stays hidden wherever the host is visible.
+type Secret struct {
+	Path      string
+	Directory bool
+}
+
+// Dependency is a derivation with the trees of its chosen realizations.
+type Dependency struct {
+	ID artifact.DerivationID
+	// Public is the path that it has in the jail, unless Many.
+	Public string
+	// As is the NAME of its variables; empty for one that only another dependency needs.
+	As   string
+	Many bool
+	// Outs are the host paths of the trees, IDs their identities, in one order. Without Many there is exactly one.
+	Outs []string
+	IDs  []artifact.RealizationID
+}
+
+// Places in every jail.
+const (
+	scriptPath = "/.hdjail/script"
+	manyDir    = "/deps"
+)
+
+// own are the top-level names that a jail has of its own or never shows, whatever a Tree holds.
+var own = []string{"build", "deps", ".hdjail", "dev", "proc", "sys", "run"}
+
+// homes are top-level names that a composed tree has as empty directories only, and that are absent from a jail.
+var homes = []string{"home", "root", "tmp"}
+
+// Mountpoints lists what a composed tree must have, so that entries below its directories have a place: what stores and
+// paths need, and /var/tmp and the generated files of /etc, which every jail has.
+func Mountpoints(stores []string, paths []Path) []hostpkgs.Mountpoint {
+	list := []hostpkgs.Mountpoint{{Path: "/var/tmp", Dir: true}}
+	for _, name := range etcNames() {
+		list = append(list, hostpkgs.Mountpoint{Path: "/etc/" + name})
+	}
+	for _, store := range stores {
+		list = append(list, hostpkgs.Mountpoint{Path: store, Dir: true})
+	}
+	for _, p := range paths {
+		if p.Link == "" {
+			list = append(list, hostpkgs.Mountpoint{Path: p.Path, Dir: p.Directory})
+		}
+	}
+	list = slices.DeleteFunc(list, func(m hostpkgs.Mountpoint) bool { return !slices.Contains(packaged, top(m.Path)) })
+	slices.SortFunc(list, func(a, b hostpkgs.Mountpoint) int { return strings.Compare(a.Path, b.Path) })
+	return slices.Compact(list)
+}
+
+// packaged are the top-level directories that distribution packages install into. A mount point elsewhere is made in the
+// jail's skeleton, so that the composed tree does not depend on it.
+var packaged = []string{"bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "srv", "usr", "var"}
+
+// top is the top-level name that a path begins with.
+func top(p string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
+	return first
+}
+
+// table plans the mounts. Entries of a later group replace those of an earlier one at the same target.
+func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
+	var entries []mounts.Entry
+	covered := func(target string) bool { return covering(entries, target) }
+	for _, group := range [][]mounts.Entry{v.tree(), v.home(), v.system(), v.paths(), more} {
+		for _, e := range group {
+			entries = slices.DeleteFunc(entries, func(old mounts.Entry) bool { return old.Target == e.Target })
+			entries = append(entries, e)
+		}
+	}
+	for _, store := range v.Stores {
+		if covered(store) {
+			entries = append(entries, mounts.Entry{Target: store, Kind: mounts.Skeleton, Why: "the store, of which only dependencies are shown"})
+		}
+	}
+	for _, s := range v.Secrets {
+		asked := slices.ContainsFunc(v.Paths, func(p Path) bool { return p.Path == s.Path || mounts.Below(s.Path, p.Path) })
+		if v.Mode != policies.ModeOff && !asked && covered(s.Path) {
+			entries = append(entries, v.hidden(s))
+		}
+	}
+	entries = append(entries, v.dependencies()...)
+	return mounts.Plan(entries)
+}
+
+// covering reports whether a host directory among the entries has something at target.
+func covering(entries []mounts.Entry, target string) bool {
+	return slices.ContainsFunc(entries, func(e mounts.Entry) bool {
+		return e.Kind == mounts.Bind && (mounts.Below(e.Target, target) || e.Target == target)
+	})
+}
+
+// tree shows the top-level entries of the Tree: a handful of mounts, however much is in it.
+func (v View) tree() []mounts.Entry {
+	composed := v.Mode.Contains()
+	skipped := slices.Clone(own)
+	why := "host packages"
+	switch {
+	case composed:
+		skipped = append(skipped, homes...)
+	case v.HostTmp:
+		why = "the host"
+	default:
+		skipped, why = append(skipped, "tmp"), "the host"
+	}
+	if v.Mode == policies.ModeOff {
+		skipped = slices.DeleteFunc(skipped, func(name string) bool { return name == "run" })
+	}
+	var entries []mounts.Entry
+	for _, t := range v.Tree.Top {
+		target := "/" + t.Name
+		switch {
+		case slices.Contains(skipped, t.Name):
+		case t.Link != "":
+			entries = append(entries, mounts.Entry{Target: target, Kind: mounts.Symlink, Source: t.Link, Why: why})
+		default:
+			entries = append(entries, mounts.Entry{Target: target, Kind: mounts.Bind, Source: path.Join(v.Tree.Path, t.Name),
+				Directory: t.IsDir, Recursive: !composed && t.IsDir, Writable: v.Mode == policies.ModeOff, Why: why})
+		}
+	}
+	return entries
+}
+
+// home shows the caller's home in mode log, and no other one beside it.
+func (v View) home() []mounts.Entry {
+	others := path.Dir(v.Home)
+	if v.Mode != policies.ModeLog || v.Home == "" || others == "/" {
+		return nil
+	}
+	beside := mounts.Entry{Target: others, Kind: mounts.Skeleton, Why: "homes of others"}
+	if path.Dir(others) == "/" { // it replaces the host's, so there is nothing to cover
+		beside.Kind = mounts.Dir
+	}
+	return []mounts.Entry{beside, {Target: v.Home, Kind: mounts.Bind, Source: v.Home, Directory: true, Recursive: true,
+		Why: "the caller's home"}}
+}
+
+// system is what every jail has.
+func (v View) system() []mounts.Entry {
+	scratch := func(target, source string) mounts.Entry {
+		return mounts.Entry{Target: target, Kind: mounts.Bind, Source: source, Directory: true, Writable: true, Why: "scratch"}
+	}
+	list := []mounts.Entry{
+		scratch(jail.BuildDir, v.Scratch.Build()),
+		{Target: "/proc", Kind: mounts.Proc, NoExec: true, Writable: true, Why: "processes of the jail"},
+		{Target: "/dev", Kind: mounts.Dir},
+		{Target: "/dev/pts", Kind: mounts.Devpts, NoExec: true, Writable: true, Device: true, Why: "terminals of the jail"},
+		{Target: "/dev/shm", Kind: mounts.Tmpfs, Writable: true, Why: "shared memory of the jail"},
+	}
+	if !v.HostTmp {
+		list = append(list, scratch("/tmp", v.Scratch.Tmp()), scratch("/var/tmp", v.Scratch.VarTmp()))
+	}
+	for _, name := range []string{"full", "null", "random", "tty", "urandom", "zero"} {
+		list = append(list, mounts.Entry{Target: "/dev/" + name, Kind: mounts.Bind, Source: "/dev/" + name, Writable: true,
+			Device: true, NoExec: true, Why: "device"})
+	}
+	for _, link := range [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+		{"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}} {
+		list = append(list, mounts.Entry{Target: "/dev/" + link[0], Kind: mounts.Symlink, Source: link[1]})
+	}
+	if v.Mode.Contains() {
+		list = append(list, v.etc()...)
+	}
+	return list
+}
+
+func (v View) paths() []mounts.Entry {
+	var list []mounts.Entry
+	for _, p := range v.Paths {
+		if p.Link != "" {
+			list = append(list, mounts.Entry{Target: p.Path, Kind: mounts.Symlink, Source: p.Link, Why: "whitelisted link"})
+			continue
+		}
+		why := "whitelisted path"
+		if p.Writable {
+			why = "writable path"
+		}
+		list = append(list, mounts.Entry{Target: p.Path, Kind: mounts.Bind, Source: p.Path, Directory: p.Directory,
+			Recursive: p.Directory, Writable: p.Writable, Why: why})
+	}
+	return list
+}
+
+func (v View) hidden(s Secret) mounts.Entry {
+	if s.Directory {
+		return mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Why: "hidden by the policy"}
+	}
+	return mounts.Entry{Target: s.Path, Kind: mounts.Bind, Source: v.generated(blankName), Why: "hidden by the policy"}
+}
+
+func (v View) dependencies() []mounts.Entry {
+	var list []mounts.Entry
+	for _, d := range v.Dependencies {
+		for i, out := range d.Outs {
+			target := d.Public
+			if d.Many {
+				target = d.manyPath(i)
+			}
+			list = append(list, mounts.Entry{Target: target, Kind: mounts.Bind, Source: out, Directory: true, Why: "dependency " + d.As})
+		}
+		if d.Many {
+			list = append(list, mounts.Entry{Target: manyDir + "/" + d.As + "/index.json", Kind: mounts.File, Source: d.index(), Why: "dependency " + d.As})
+		}
+	}
+	return list
+}
