@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,17 +19,15 @@ import (
 	"hdjail/profile/links"
 )
 
-// Names in the directory of a profile. Those with a dot are leftovers when nobody holds the lock.
+// Names in the directory of a profile. newTree and newLink are leftovers when nobody holds the lock.
 const (
 	current     = "current"
 	generations = "generations"
-	last        = "last"
 	lock        = "lock"
 	tree        = "tree"
 	record      = "generation.json"
-	newTree     = ".new"
+	newTree     = generations + "/.new"
 	newLink     = ".current"
-	newLast     = ".last"
 )
 
 // dir is the opened directory of one profile, with its lock when it was opened to be changed.
@@ -52,24 +49,23 @@ func (p *Profiles) open(name string) (*dir, error) {
 	if err := checkName("profile", name); err != nil {
 		return nil, err
 	}
-	d := &dir{name: name, path: filepath.Join(p.Dir, name)}
 	parent, err := os.OpenRoot(p.Dir)
 	if err == nil {
 		defer parent.Close()
-		d.root, err = parent.OpenRoot(name)
+		d := &dir{name: name, path: filepath.Join(p.Dir, name)}
+		if d.root, err = parent.OpenRoot(name); err == nil {
+			return d, nil
+		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &NotFoundError{name, "profile"}
+		return nil, &NotFoundError{name, ""}
 	}
-	return d, err
+	return nil, fmt.Errorf("open profile %q: %w", name, err)
 }
 
-// change opens a profile, made if create is set, locks it, and sweeps what an interrupted change left.
+// change opens a profile, makes it if create is set, locks it, and sweeps what an interrupted change left.
 func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, error) {
-	if err := checkName("profile", name); err != nil {
-		return nil, err
-	}
-	if create {
+	if create && checkName("profile", name) == nil {
 		if err := os.MkdirAll(filepath.Join(p.Dir, name, generations), 0o755); err != nil {
 			return nil, err
 		}
@@ -78,10 +74,7 @@ func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, 
 	if err != nil {
 		return nil, err
 	}
-	if err = d.owned(); err == nil {
-		err = d.hold(ctx, p.Holder, p.Wait)
-	}
-	if err == nil {
+	if err = d.hold(ctx, p.Holder, p.Wait); err == nil {
 		err = d.sweep()
 	}
 	if err != nil {
@@ -91,64 +84,34 @@ func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, 
 	return d, nil
 }
 
-// owned refuses a directory that another user made and could change while we work in it.
-func (d *dir) owned() error {
-	info, err := d.root.Stat(".")
-	if err != nil {
+// hold takes the lock, or gives up after wait. Closing the file lets go of it, and so does the end of the process.
+func (d *dir) hold(ctx context.Context, holder string, wait time.Duration) (err error) {
+	if d.lock, err = d.root.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return &OwnerError{d.path, int(st.Uid)}
-	}
-	return nil
-}
-
-// hold takes the lock, or gives up after wait with the name of its holder. Closing the file lets go, also when we die.
-func (d *dir) hold(ctx context.Context, holder string, wait time.Duration) error {
-	f, err := d.root.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	deadline := time.NewTimer(wait)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
+	deadline := time.After(wait)
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			d.lock = f
-			return d.sign(holder)
+			_, err = d.lock.WriteAt([]byte(holder+"\n"), 0)
+			return errors.Join(err, d.lock.Truncate(int64(len(holder)+1)))
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			return fmt.Errorf("lock profile %q: %w", d.name, err)
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
 			return ctx.Err()
-		case <-deadline.C:
-			defer f.Close()
-			text, _ := io.ReadAll(io.LimitReader(f, 200))
-			return &BusyError{d.name, strings.TrimSpace(string(text))}
-		case <-again.C:
+		case <-deadline:
+			text, err := io.ReadAll(io.LimitReader(d.lock, 200))
+			return errors.Join(&BusyError{d.name, strings.TrimSpace(string(text))}, err)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// sign writes into the lock who holds it.
-func (d *dir) sign(holder string) error {
-	if err := d.lock.Truncate(0); err != nil {
-		return err
-	}
-	_, err := d.lock.WriteAt([]byte(holder+"\n"), 0)
-	return err
-}
-
 // sweep removes what an interrupted change left. Only the holder of the lock calls it.
-func (d *dir) sweep() error {
-	return errors.Join(d.root.RemoveAll(path.Join(generations, newTree)), d.root.RemoveAll(newLink), d.root.RemoveAll(newLast))
-}
+func (d *dir) sweep() error { return errors.Join(d.root.RemoveAll(newTree), d.root.RemoveAll(newLink)) }
 
 // current returns the number of the current generation, 0 for none.
 func (d *dir) current() (int, error) {
@@ -156,33 +119,28 @@ func (d *dir) current() (int, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
+	n := number(path.Base(path.Dir(text)))
+	if err == nil && (n == 0 || text != treeOf(n)) {
+		err = fmt.Errorf("read profile %q: its link leads to %q", d.name, text)
 	}
-	n, ok := number(strings.TrimSuffix(strings.TrimPrefix(text, generations+"/"), "/"+tree))
-	if !ok || text != linkText(n) {
-		return 0, fmt.Errorf("read profile %q: its link leads to %q", d.name, text)
-	}
-	return n, nil
+	return n, err
 }
 
-func (d *dir) currentGeneration() (Generation, error) {
-	n, err := d.current()
-	if err != nil || n == 0 {
-		return Generation{}, err
-	}
-	return d.generation(n)
-}
-
-// generation reads generation n.
+// generation reads generation n, and 0 stands for the current one.
 func (d *dir) generation(n int) (Generation, error) {
-	if n < 1 {
-		return Generation{}, &NotFoundError{d.name, "an earlier generation"}
+	if n == 0 {
+		now, err := d.current()
+		if err == nil && now == 0 {
+			err = &NotFoundError{d.name, "any generation"}
+		}
+		if err != nil {
+			return Generation{}, err
+		}
+		n = now
 	}
-	what := "generation " + strconv.Itoa(n)
 	f, err := d.root.Open(path.Join(generations, strconv.Itoa(n), record))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Generation{}, &NotFoundError{d.name, what}
+		return Generation{}, &NotFoundError{d.name, fmt.Sprintf("generation %d", n)}
 	}
 	if err != nil {
 		return Generation{}, err
@@ -190,25 +148,20 @@ func (d *dir) generation(n int) (Generation, error) {
 	defer f.Close()
 	g, err := readGeneration(f)
 	if err == nil && g.Number != n {
-		err = &RecordError{"it is that of generation " + strconv.Itoa(g.Number)}
+		err = fmt.Errorf("it is that of generation %d", g.Number)
 	}
 	if err != nil {
-		return Generation{}, fmt.Errorf("read %s of profile %q: %w", what, d.name, err)
+		return Generation{}, fmt.Errorf("read generation %d of profile %q: %w", n, d.name, err)
 	}
 	return g, nil
 }
 
-// numbers lists the generations that exist, ascending.
+// numbers lists the numbers that were used, ascending.
 func (d *dir) numbers() ([]int, error) {
-	f, err := d.root.Open(generations)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
+	entries, err := fs.ReadDir(d.root.FS(), generations)
 	var numbers []int
-	for _, name := range names {
-		if n, ok := number(name); ok {
+	for _, e := range entries {
+		if n := number(e.Name()); n > 0 {
 			numbers = append(numbers, n)
 		}
 	}
@@ -216,100 +169,56 @@ func (d *dir) numbers() ([]int, error) {
 	return numbers, err
 }
 
-// next reserves the number of a new generation: one that no generation ever had, also none that was deleted.
-func (d *dir) next(now int) (int, error) {
-	numbers, err := d.numbers()
-	if err != nil {
-		return 0, err
-	}
-	text, err := d.root.ReadFile(last)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	used, _ := number(strings.TrimSpace(string(text)))
-	n := slices.Max(append(numbers, now, used)) + 1
-	if err := d.write(newLast, []byte(strconv.Itoa(n)+"\n")); err != nil {
-		return 0, err
-	}
-	return n, d.root.Rename(newLast, last)
-}
-
 // build makes the whole of a generation under a temporary name.
 func (d *dir) build(ctx context.Context, g Generation) error {
-	plan, done, err := d.plan(g)
+	in := links.Input{Dir: path.Join(d.path, treeOf(g.Number)), Native: true}
+	for _, a := range g.Artifacts {
+		root, err := os.OpenRoot(a.Out)
+		if err != nil {
+			return fmt.Errorf("link %q: %w", a.Name, err)
+		}
+		defer root.Close()
+		set := links.Set{Owner: strings.TrimSpace(a.Name + " " + a.Version), Rules: a.Links, Tree: links.Dir{Root: root}, Dir: a.Out}
+		if set.Rules == nil {
+			set.Rules = links.Everything()
+		}
+		in.Sets = append(in.Sets, set)
+	}
+	plan, err := links.Plan(in)
 	if err != nil {
 		return err
 	}
-	defer done()
-	dir := path.Join(generations, newTree)
-	if err := d.root.MkdirAll(path.Join(dir, tree), 0o755); err != nil {
+	if err := d.root.MkdirAll(path.Join(newTree, tree), 0o755); err != nil {
 		return err
 	}
-	f, err := d.root.Open(path.Join(dir, tree))
+	f, err := d.root.Open(path.Join(newTree, tree))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := links.Apply(ctx, f, d.treePath(g.Number), plan); err != nil {
+	if err := links.Apply(ctx, f, in.Dir, plan); err != nil {
 		return err
 	}
 	data, err := g.encode()
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.write(path.Join(newTree, record), data)
 	}
-	if err := d.write(path.Join(dir, record), data); err != nil {
-		return err
-	}
-	return d.sync(path.Join(dir, tree), dir)
-}
-
-// plan decides the links of a generation. done closes the artifacts, after the plan was applied.
-func (d *dir) plan(g Generation) (plan links.Actions, done func(), err error) {
-	in := links.Input{Dir: d.treePath(g.Number), Native: true}
-	var roots []*os.Root
-	done = func() {
-		for _, root := range roots {
-			root.Close()
-		}
-	}
-	for _, a := range g.Artifacts {
-		root, err := os.OpenRoot(a.Out)
-		if err != nil {
-			done()
-			return links.Actions{}, nil, fmt.Errorf("link %q: %w", a.Name, err)
-		}
-		roots = append(roots, root)
-		rules := a.Links
-		if rules == nil {
-			rules = links.Everything()
-		}
-		owner := strings.TrimSpace(a.Name + " " + a.Version)
-		in.Sets = append(in.Sets, links.Set{Owner: owner, Rules: rules, Tree: links.Dir{Root: root}, Dir: a.Out})
-	}
-	if plan, err = links.Plan(in); err != nil {
-		done()
-		return links.Actions{}, nil, err
-	}
-	return plan, done, nil
+	return errors.Join(err, f.Sync(), d.sync(newTree))
 }
 
 // register gives the generation that was built its number.
 func (d *dir) register(n int) error {
-	if err := d.root.Rename(path.Join(generations, newTree), path.Join(generations, strconv.Itoa(n))); err != nil {
-		return err
-	}
-	return d.sync(generations)
+	err := d.root.Rename(newTree, path.Join(generations, strconv.Itoa(n)))
+	return errors.Join(err, d.sync(generations))
 }
 
 // point makes generation n current, by one rename.
 func (d *dir) point(n int) error {
-	if err := d.root.Symlink(linkText(n), newLink); err != nil {
-		return err
+	err := d.root.Symlink(treeOf(n), newLink)
+	if err == nil {
+		err = d.root.Rename(newLink, current)
 	}
-	if err := d.root.Rename(newLink, current); err != nil {
-		return err
-	}
-	return d.sync(".")
+	return errors.Join(err, d.sync("."))
 }
 
 // write makes a file that did not exist, durably.
@@ -319,29 +228,25 @@ func (d *dir) write(name string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// sync makes the entries of directories durable.
-func (d *dir) sync(names ...string) error {
-	for _, name := range names {
-		f, err := d.root.Open(name)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
+// sync makes the entries of a directory durable.
+func (d *dir) sync(name string) error {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d *dir) treePath(n int) string { return path.Join(d.path, linkText(n)) }
+func treeOf(n int) string { return path.Join(generations, strconv.Itoa(n), tree) }
 
-func linkText(n int) string { return path.Join(generations, strconv.Itoa(n), tree) }
-
-// number reads a number from 1, in the one form that is written.
-func number(text string) (int, bool) {
+// number reads a number from 1 in the one form that is written; anything else is 0.
+func number(text string) int {
 	n, err := strconv.Atoi(text)
-	return n, err == nil && n > 0 && strconv.Itoa(n) == text
+	if err != nil || n < 1 || strconv.Itoa(n) != text {
+		return 0
+	}
+	return n
 }

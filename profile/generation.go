@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"time"
 
 	"hdjail/artifact"
@@ -14,7 +15,7 @@ import (
 )
 
 // Artifact is one output tree as a generation links it. Out is the absolute path realizations/<rid>/out, which never
-// changes; Public is the path that programs know it by. Links is nil for everything, see links.Everything.
+// changes; Public is the path that programs know it by. Links is nil for everything (links.Everything), empty for nothing.
 type Artifact struct {
 	Name        string                 `json:"name"`
 	Version     string                 `json:"version,omitempty"`
@@ -22,7 +23,7 @@ type Artifact struct {
 	Realization artifact.RealizationID `json:"realization"`
 	Out         string                 `json:"out"`
 	Public      string                 `json:"public,omitempty"`
-	Links       []links.Rule           `json:"links,omitempty"`
+	Links       []links.Rule           `json:"links,omitzero"`
 }
 
 // Generation is one state of a profile. Artifacts are in the order in which they were linked, each name once.
@@ -43,7 +44,7 @@ type Change struct {
 	To   Artifact `json:"to"`
 }
 
-// Changes is the way from one generation to another. Lists are in the order of the generations.
+// Changes is the way from one generation to another. Its lists are empty, never nil.
 type Changes struct {
 	From    int        `json:"from"`
 	To      int        `json:"to"`
@@ -52,17 +53,13 @@ type Changes struct {
 	Changed []Change   `json:"changed"`
 }
 
-// NameError reports a name of a profile or artifact that is not of the form [A-Za-z0-9_+-][A-Za-z0-9_+.-]*.
+// NameError reports a name that is not of the form [A-Za-z0-9_+-][A-Za-z0-9_+.-]* or has more than 200 characters. Kind is
+// "profile" or "artifact".
 type NameError struct{ Kind, Name string }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("read %s name %q: letters, digits and _ + - . are allowed, no dot first", e.Kind, e.Name)
+	return fmt.Sprintf("read %s name %q: only letters, digits and _ + - . are allowed, and no dot first", e.Kind, e.Name)
 }
-
-// RecordError reports a generation.json that cannot be believed.
-type RecordError struct{ Reason string }
-
-func (e *RecordError) Error() string { return "read generation.json: " + e.Reason }
 
 const (
 	format     = 1
@@ -78,38 +75,26 @@ func checkName(kind, name string) error {
 	return nil
 }
 
-// readGeneration reads a generation.json; anything but what encode writes gives *RecordError.
-func readGeneration(r io.Reader) (Generation, error) {
-	data, err := io.ReadAll(io.LimitReader(r, recordSize+1))
+// readGeneration reads what encode writes, and nothing that makes no sense.
+func readGeneration(r io.Reader) (g Generation, err error) {
+	data, err := io.ReadAll(io.LimitReader(r, recordSize))
 	if err != nil {
 		return Generation{}, err
 	}
-	var g Generation
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if len(data) > recordSize {
-		return Generation{}, &RecordError{"it is too large"}
-	}
 	if err := dec.Decode(&g); err != nil {
-		return Generation{}, &RecordError{err.Error()}
+		return Generation{}, err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return Generation{}, &RecordError{"there is more after its end"}
-	}
-	if err := g.check(); err != nil {
-		return Generation{}, &RecordError{err.Error()}
-	}
-	return g, nil
-}
-
-func (g Generation) check() error {
-	switch {
+	switch _, err := dec.Token(); {
+	case err != io.EOF:
+		return Generation{}, fmt.Errorf("there is more after its end")
 	case g.Format != format:
-		return fmt.Errorf("format is %d, not %d", g.Format, format)
+		return Generation{}, fmt.Errorf("format is %d, not %d", g.Format, format)
 	case g.Number < 1 || g.Previous < 0 || g.Previous >= g.Number:
-		return fmt.Errorf("number %d after %d makes no sense", g.Number, g.Previous)
+		return Generation{}, fmt.Errorf("number %d after %d makes no sense", g.Number, g.Previous)
 	}
-	return checkArtifacts(g.Artifacts)
+	return g, checkArtifacts(g.Artifacts)
 }
 
 // checkArtifacts refuses what cannot be recorded, and one name twice.
@@ -119,15 +104,16 @@ func checkArtifacts(artifacts []Artifact) error {
 		if err := checkName("artifact", a.Name); err != nil {
 			return err
 		}
+		err := links.Check(a.Links)
 		switch {
 		case seen[a.Name]:
-			return &DuplicateError{a.Name}
+			err = fmt.Errorf("two artifacts of this name are given")
 		case a.Derivation.IsZero() || a.Realization.IsZero():
-			return fmt.Errorf("link %q: it has no identity", a.Name)
+			err = fmt.Errorf("it has no identity")
 		case !path.IsAbs(a.Out) || path.Clean(a.Out) != a.Out:
-			return fmt.Errorf("link %q: %q is not an absolute, clean path", a.Name, a.Out)
+			err = fmt.Errorf("%q is not an absolute, clean path", a.Out)
 		}
-		if err := links.Check(a.Links); err != nil {
+		if err != nil {
 			return fmt.Errorf("link %q: %w", a.Name, err)
 		}
 		seen[a.Name] = true
@@ -140,7 +126,7 @@ func (g Generation) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Realizations lists what the generation's links lead to, in the order of its artifacts.
+// Realizations lists what the links of g lead to, in the order of its artifacts.
 func (g Generation) Realizations() []artifact.RealizationID {
 	ids := make([]artifact.RealizationID, len(g.Artifacts))
 	for i, a := range g.Artifacts {
@@ -149,30 +135,32 @@ func (g Generation) Realizations() []artifact.RealizationID {
 	return ids
 }
 
-// Diff compares two generations by the names of their artifacts. Its lists are empty, never nil.
+// Diff compares two generations by the names of their artifacts.
 func Diff(from, to Generation) Changes {
 	c := Changes{From: from.Number, To: to.Number, Added: []Artifact{}, Removed: []Artifact{}, Changed: []Change{}}
-	old, left := byName(from.Artifacts), byName(to.Artifacts)
 	for _, a := range from.Artifacts {
-		if _, ok := left[a.Name]; !ok {
+		if find(to.Artifacts, a.Name) < 0 {
 			c.Removed = append(c.Removed, a)
 		}
 	}
 	for _, a := range to.Artifacts {
-		switch before, ok := old[a.Name]; {
-		case !ok:
+		switch i := find(from.Artifacts, a.Name); {
+		case i < 0:
 			c.Added = append(c.Added, a)
-		case !same(before, a):
-			c.Changed = append(c.Changed, Change{a.Name, before, a})
+		case !same(from.Artifacts[i], a):
+			c.Changed = append(c.Changed, Change{a.Name, from.Artifacts[i], a})
 		}
 	}
 	return c
 }
 
-func byName(artifacts []Artifact) map[string]Artifact {
-	m := make(map[string]Artifact, len(artifacts))
-	for _, a := range artifacts {
-		m[a.Name] = a
-	}
-	return m
+func find(artifacts []Artifact, name string) int {
+	return slices.IndexFunc(artifacts, func(a Artifact) bool { return a.Name == name })
+}
+
+// same compares what is recorded of two artifacts.
+func same(a, b Artifact) bool {
+	one, errOne := json.Marshal(a)
+	two, errTwo := json.Marshal(b)
+	return errOne == nil && errTwo == nil && bytes.Equal(one, two)
 }

@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strconv"
 	"time"
 
 	"hdjail/artifact"
@@ -31,7 +29,7 @@ type Profiles struct {
 	Publish func(ctx context.Context, linked []artifact.RealizationID) error
 }
 
-// Profile is what Get and List tell of one. Current is 0 while no generation is.
+// Profile is all of one profile. Current is 0 while no generation is; Generations ascend.
 type Profile struct {
 	Name        string       `json:"name"`
 	Path        string       `json:"path"`
@@ -39,49 +37,32 @@ type Profile struct {
 	Generations []Generation `json:"generations"`
 }
 
-// Edit is how a new generation differs from the current one.
+// Edit is how a new generation differs from the current one: first Set, then Remove, then Add.
 type Edit struct {
-	// Add is linked; an artifact of the same name gives way to it, in its place.
-	Add []Artifact
-	// Remove names artifacts that go; each must be there.
-	Remove []string
 	// Set drops everything that was linked before.
 	Set bool
+	// Remove names artifacts that go; each must be there.
+	Remove []string
+	// Add is linked; an artifact of the same name gives way to it, in its place.
+	Add []Artifact
 }
 
-// BusyError reports that another process or goroutine was changing the profile all the time.
+// BusyError reports that another process or goroutine was changing the profile for the whole time of waiting.
 type BusyError struct{ Profile, Holder string }
 
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("change profile %q: it is being changed by %s", e.Profile, e.Holder)
 }
 
-// NotFoundError reports a profile, or a generation or artifact of it, that does not exist. What is "profile",
-// "generation 3" or "artifact zlib".
+// NotFoundError reports what does not exist. What is "any generation", or begins with "generation " or "artifact "; it is
+// empty when there is no such profile.
 type NotFoundError struct{ Profile, What string }
 
 func (e *NotFoundError) Error() string {
-	if e.What == "profile" {
+	if e.What == "" {
 		return fmt.Sprintf("find profile %q: there is none", e.Profile)
 	}
 	return fmt.Sprintf("find %s in profile %q: there is none", e.What, e.Profile)
-}
-
-// DuplicateError reports two artifacts of one name for one generation.
-type DuplicateError struct{ Name string }
-
-func (e *DuplicateError) Error() string {
-	return fmt.Sprintf("link %q: two artifacts of this name are given", e.Name)
-}
-
-// OwnerError reports a directory of a profile that belongs to another user.
-type OwnerError struct {
-	Path string
-	UID  int
-}
-
-func (e *OwnerError) Error() string {
-	return fmt.Sprintf("change %q: it belongs to user %d", e.Path, e.UID)
 }
 
 // Path is where the current generation of a profile is found.
@@ -89,7 +70,7 @@ func (p *Profiles) Path(name string) string { return filepath.Join(p.Dir, name, 
 
 // Link makes a generation that differs from the current one by edit, and makes it current. When it would not differ, the
 // current one stays and is returned. The profile is made when there is none. Paths that two artifacts want give
-// *links.ConflictError; then, and after any error, the profile is what it was.
+// *links.ConflictError; then, and after any other error, current is what it was.
 func (p *Profiles) Link(ctx context.Context, name string, edit Edit) (Generation, error) {
 	if err := checkArtifacts(edit.Add); err != nil {
 		return Generation{}, err
@@ -99,8 +80,8 @@ func (p *Profiles) Link(ctx context.Context, name string, edit Edit) (Generation
 		return Generation{}, err
 	}
 	defer d.close()
-	before, err := d.currentGeneration()
-	if err != nil {
+	before, err := d.generation(0)
+	if missing := (*NotFoundError)(nil); err != nil && !errors.As(err, &missing) {
 		return Generation{}, err
 	}
 	artifacts, err := edit.apply(name, before.Artifacts)
@@ -110,75 +91,68 @@ func (p *Profiles) Link(ctx context.Context, name string, edit Edit) (Generation
 	if before.Number > 0 && slices.EqualFunc(before.Artifacts, artifacts, same) {
 		return before, p.publish(ctx, before)
 	}
-	number, err := d.next(before.Number)
+	numbers, err := d.numbers()
 	if err != nil {
 		return Generation{}, err
 	}
-	g := Generation{Format: format, Number: number, Time: p.Now().UTC(), Previous: before.Number, Artifacts: artifacts}
-	if err := d.build(ctx, g); err != nil {
-		return Generation{}, err
+	g := Generation{
+		Format: format, Number: slices.Max(append(numbers, 0)) + 1, Time: p.Now().UTC().Truncate(time.Second),
+		Previous: before.Number, Artifacts: artifacts,
 	}
-	if err := p.publish(ctx, g); err != nil {
+	if err = d.build(ctx, g); err == nil {
+		err = p.publish(ctx, g)
+	}
+	if err == nil {
+		err = d.register(g.Number)
+	}
+	if err != nil {
 		return Generation{}, errors.Join(err, d.sweep())
-	}
-	if err := d.register(g.Number); err != nil {
-		return Generation{}, err
 	}
 	return g, d.point(g.Number)
 }
 
-// Remove is Link with an edit that only removes.
-func (p *Profiles) Remove(ctx context.Context, name string, artifacts ...string) (Generation, error) {
-	return p.Link(ctx, name, Edit{Remove: artifacts})
-}
-
-// Switch makes generation n current.
+// Switch makes generation n current, and 0 stands for the one that the current one was made from.
 func (p *Profiles) Switch(ctx context.Context, name string, n int) (Generation, error) {
-	return p.to(ctx, name, func(Generation) int { return n })
-}
-
-// Rollback makes the generation current that the current one was made from.
-func (p *Profiles) Rollback(ctx context.Context, name string) (Generation, error) {
-	return p.to(ctx, name, func(now Generation) int { return now.Previous })
-}
-
-func (p *Profiles) to(ctx context.Context, name string, choose func(now Generation) int) (Generation, error) {
 	d, err := p.change(ctx, name, false)
 	if err != nil {
 		return Generation{}, err
 	}
 	defer d.close()
-	now, err := d.currentGeneration()
-	if err != nil {
-		return Generation{}, err
-	}
-	g, err := d.generation(choose(now))
-	if err != nil {
-		return Generation{}, err
-	}
-	if err := p.publish(ctx, g); err != nil {
-		return Generation{}, err
-	}
-	return g, d.point(g.Number)
-}
-
-// Current returns the current generation; *NotFoundError if there is none.
-func (p *Profiles) Current(name string) (Generation, error) {
-	return p.read(name, func(d *dir) (Generation, error) {
-		g, err := d.currentGeneration()
-		if err == nil && g.Number == 0 {
-			err = &NotFoundError{name, "current generation"}
+	if n == 0 {
+		now, err := d.generation(0)
+		if err != nil {
+			return Generation{}, err
 		}
-		return g, err
-	})
+		if n = now.Previous; n == 0 {
+			return Generation{}, &NotFoundError{name, fmt.Sprintf("generation before %d", now.Number)}
+		}
+	}
+	g, err := d.generation(n)
+	if err == nil {
+		err = p.publish(ctx, g)
+	}
+	if err != nil {
+		return Generation{}, err
+	}
+	return g, d.point(n)
 }
 
-// Generation returns generation n of a profile; *NotFoundError if there is none.
+// Rollback makes the generation current that the current one was made from.
+func (p *Profiles) Rollback(ctx context.Context, name string) (Generation, error) {
+	return p.Switch(ctx, name, 0)
+}
+
+// Generation returns generation n of a profile, and 0 stands for the current one.
 func (p *Profiles) Generation(name string, n int) (Generation, error) {
-	return p.read(name, func(d *dir) (Generation, error) { return d.generation(n) })
+	d, err := p.open(name)
+	if err != nil {
+		return Generation{}, err
+	}
+	defer d.close()
+	return d.generation(n)
 }
 
-// Get tells all of one profile; *NotFoundError if there is none.
+// Get returns all of one profile.
 func (p *Profiles) Get(name string) (Profile, error) {
 	d, err := p.open(name)
 	if err != nil {
@@ -190,28 +164,28 @@ func (p *Profiles) Get(name string) (Profile, error) {
 		return Profile{}, err
 	}
 	numbers, err := d.numbers()
-	if err != nil {
-		return Profile{}, err
-	}
 	for _, n := range numbers {
 		g, err := d.generation(n)
+		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+			continue
+		}
 		if err != nil {
 			return Profile{}, err
 		}
 		profile.Generations = append(profile.Generations, g)
 	}
-	return profile, nil
+	return profile, err
 }
 
-// List tells all of all profiles, sorted by name. None is no error.
+// List returns all profiles, sorted by name. None is no error.
 func (p *Profiles) List() ([]Profile, error) {
+	profiles := []Profile{}
 	entries, err := os.ReadDir(p.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	profiles := []Profile{}
 	for _, e := range entries {
-		if !e.IsDir() || checkName("profile", e.Name()) != nil {
+		if checkName("profile", e.Name()) != nil {
 			continue
 		}
 		profile, err := p.Get(e.Name())
@@ -223,40 +197,31 @@ func (p *Profiles) List() ([]Profile, error) {
 	return profiles, nil
 }
 
-func (p *Profiles) read(name string, get func(*dir) (Generation, error)) (Generation, error) {
-	d, err := p.open(name)
-	if err != nil {
-		return Generation{}, err
-	}
-	defer d.close()
-	return get(d)
-}
-
 func (p *Profiles) publish(ctx context.Context, g Generation) error {
 	if p.Publish == nil {
 		return nil
 	}
 	if err := p.Publish(ctx, g.Realizations()); err != nil {
-		return fmt.Errorf("publish generation %s: %w", strconv.Itoa(g.Number), err)
+		return fmt.Errorf("publish generation %d: %w", g.Number, err)
 	}
 	return nil
 }
 
-// apply returns what a generation after one with the given artifacts holds.
+// apply returns what the generation after one with the given artifacts holds.
 func (e Edit) apply(profile string, before []Artifact) ([]Artifact, error) {
 	after := []Artifact{}
 	if !e.Set {
 		after = append(after, before...)
 	}
 	for _, name := range e.Remove {
-		at := slices.IndexFunc(after, func(a Artifact) bool { return a.Name == name })
+		at := find(after, name)
 		if at < 0 {
 			return nil, &NotFoundError{profile, "artifact " + name}
 		}
 		after = slices.Delete(after, at, at+1)
 	}
 	for _, add := range e.Add {
-		if at := slices.IndexFunc(after, func(a Artifact) bool { return a.Name == add.Name }); at >= 0 {
+		if at := find(after, add.Name); at >= 0 {
 			after[at] = add
 		} else {
 			after = append(after, add)
@@ -264,5 +229,3 @@ func (e Edit) apply(profile string, before []Artifact) ([]Artifact, error) {
 	}
 	return after, nil
 }
-
-func same(a, b Artifact) bool { return reflect.DeepEqual(a, b) }

@@ -3,8 +3,6 @@ package links
 import (
 	"context"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -23,7 +21,7 @@ func Apply(ctx context.Context, root *os.File, base string, plan Actions) error 
 		return err
 	}
 	at := cursor{fds: []int{int(root.Fd())}}
-	defer at.close()
+	defer at.leave(0)
 	for _, a := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -58,15 +56,8 @@ func effective(all []Action, base string) ([]Action, error) {
 // do makes the target of a in the directory dir.
 func (a Action) do(dir int) error {
 	name := path.Base(a.path)
-	switch a.Verb {
-	case Unlink:
+	if a.Verb == Unlink {
 		return unix.Unlinkat(dir, name, 0)
-	case Copy:
-		tree, ok := a.tree.(copyTree)
-		if !ok {
-			return fs.ErrInvalid
-		}
-		return copier{tree: tree}.copy(a.Source, dir, name)
 	}
 	return unix.Symlinkat(a.Text, dir, name)
 }
@@ -104,8 +95,6 @@ func (c *cursor) leave(depth int) {
 	}
 }
 
-func (c *cursor) close() { c.leave(0) }
-
 // makeDir makes and opens a directory, or opens the one that is there. A link is refused with ENOTDIR.
 func makeDir(parent int, name string) (int, error) {
 	err := unix.Mkdirat(parent, name, 0o755)
@@ -122,66 +111,4 @@ func makeDir(parent int, name string) (int, error) {
 		return -1, err
 	}
 	return fd, nil
-}
-
-// copier copies files and directories of a tree, following links. above are the directories that are being copied.
-type copier struct {
-	tree  copyTree
-	above []fs.FileInfo
-}
-
-func (c copier) copy(source string, dir int, name string) error {
-	from, err := c.tree.Open(source)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	info, err := from.Stat()
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return c.copyDir(source, info, dir, name)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("copy %q: it is neither a file nor a directory", source)
-	}
-	mode := uint32(0o644)
-	if info.Mode()&0o111 != 0 {
-		mode = 0o755
-	}
-	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	to := os.NewFile(uintptr(fd), name)
-	defer to.Close()
-	if _, err := io.Copy(to, from); err != nil {
-		return err
-	}
-	if err := unix.Fchmod(fd, mode); err != nil {
-		return err
-	}
-	return to.Close()
-}
-
-func (c copier) copyDir(source string, info fs.FileInfo, dir int, name string) error {
-	if slices.ContainsFunc(c.above, func(above fs.FileInfo) bool { return os.SameFile(above, info) }) {
-		return fmt.Errorf("copy %q: its links go in a circle", source)
-	}
-	c.above = append(slices.Clip(c.above), info)
-	entries, err := c.tree.ReadDir(source)
-	if err != nil {
-		return err
-	}
-	fd, err := makeDir(dir, name)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	for _, e := range entries {
-		if err := c.copy(join(source, e.Name()), fd, e.Name()); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -75,7 +75,7 @@ func (p *planner) meets(a Action) (meeting, error) {
 	}
 	if i, ok := p.placed[a.path]; ok {
 		old := p.steps[i]
-		return meeting{found: true, same: old.source == a.source, replaceable: !old.directory, who: old.from}, nil
+		return meeting{found: true, same: old.source == a.source, replaceable: true, who: old.from}, nil
 	}
 	for dir := path.Dir(a.path); dir != "/" && dir != p.in.Dir; dir = path.Dir(dir) {
 		if _, ok := p.dirs[dir]; ok {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 )
@@ -76,63 +77,41 @@ func (w *walk) match(dir string, parts []string) error {
 	switch {
 	case part == "" || part == "." || part == "..":
 		return nil
+	case !strings.Contains(part, "*"):
+		return w.literal(join(dir, part), rest)
 	case part == "**":
-		return w.descend(dir, parts)
-	case strings.Contains(part, "*"):
-		return w.wild(dir, part, rest)
-	case len(rest) > 0:
-		return w.match(join(dir, part), rest)
+		if err := w.match(dir, rest); err != nil {
+			return err
+		}
 	}
-	name := join(dir, part)
+	entries, err := w.list(dir)
+	for _, e := range entries {
+		name := join(dir, e.Name())
+		switch {
+		case part == "**" && e.IsDir():
+			err = w.match(name, parts)
+		case part == "**" || !matchName(part, e.Name()):
+		case len(rest) == 0:
+			w.add(name, e.Type())
+		case !e.Type().IsRegular():
+			err = w.match(name, rest)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (w *walk) literal(name string, rest []string) error {
+	if len(rest) > 0 {
+		return w.match(name, rest)
+	}
 	info, err := w.tree.Lstat(name)
 	if err != nil {
 		return unlessAbsent(err)
 	}
 	w.add(name, info.Mode())
-	return nil
-}
-
-// wild handles a component with a star.
-func (w *walk) wild(dir, part string, rest []string) error {
-	entries, err := w.list(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !matchName(part, e.Name()) {
-			continue
-		}
-		name := join(dir, e.Name())
-		if len(rest) == 0 {
-			w.add(name, e.Type())
-			continue
-		}
-		if e.Type().IsRegular() {
-			continue
-		}
-		if err := w.match(name, rest); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// descend handles "**": here, and in every real directory below.
-func (w *walk) descend(dir string, parts []string) error {
-	if err := w.match(dir, parts[1:]); err != nil {
-		return err
-	}
-	entries, err := w.list(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := w.descend(join(dir, e.Name()), parts); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }
 
@@ -173,23 +152,10 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// matchName matches one component; a star matches any number of bytes.
+// matchName matches one component, in which path.Match would see more special characters.
 func matchName(pattern, name string) bool {
-	pieces := strings.Split(pattern, "*")
-	if len(pieces) == 1 {
-		return pattern == name
-	}
-	first, last := pieces[0], pieces[len(pieces)-1]
-	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
-		return false
-	}
-	name = name[len(first) : len(name)-len(last)]
-	for _, piece := range pieces[1 : len(pieces)-1] {
-		i := strings.Index(name, piece)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(piece):]
-	}
-	return true
+	ok, err := path.Match(literal.Replace(pattern), name)
+	return ok && err == nil
 }
+
+var literal = strings.NewReplacer(`\`, `\\`, `?`, `\?`, `[`, `\[`)

@@ -2,7 +2,6 @@ package links
 
 import (
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -47,11 +46,9 @@ type Action struct {
 	// makes any one target.
 	Idle bool
 
-	from      Origin
-	path      string // of the target, absolute and clean
-	source    string // absolute and clean
-	tree      Tree
-	directory bool // a directory is copied
+	from   Origin
+	path   string // of the target, absolute and clean
+	source string // absolute and clean
 }
 
 // Actions is a plan: steps in the order of the rules, and the conflicts that KeepFirst settled.
@@ -87,93 +84,87 @@ type planner struct {
 	made      map[string]bool   // directories that a Makedirs was listed for
 }
 
-// obey runs the rules of one set. What a rule excludes is hidden from it and the rules after it.
+// obey runs the rules of one set. What a rule excludes is hidden from it and from the rules after it.
 func (p *planner) obey(set Set) error {
 	hidden := map[string]bool{}
 	for i, rule := range set.Rules {
-		s, err := rule.resolve(i, p.in.Native, p.in.Expand)
+		s, err := rule.resolve(p.in.Native, p.in.Expand)
+		if err == nil {
+			err = p.run(set, i, s, hidden)
+		}
 		if err != nil {
-			return err
-		}
-		if err := hide(set.Tree, s.exclude, s.dirs, hidden); err != nil {
-			return err
-		}
-		if s.verb == Exclude {
-			hidden[s.source] = true
-			if err := hide(set.Tree, s.globs, s.dirs, hidden); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := p.run(set, i, s, hidden); err != nil {
-			return err
+			return &RuleError{i, err}
 		}
 	}
 	return nil
 }
 
-func hide(tree Tree, globs []Glob, dirs bool, hidden map[string]bool) error {
-	matches, err := expandAll(tree, globs, dirs)
-	for _, m := range matches {
-		hidden[m] = true
-	}
-	return err
-}
-
-// run places what one step selects.
+// run hides and places what one step selects.
 func (p *planner) run(set Set, index int, s step, hidden map[string]bool) error {
-	if s.source != "" {
-		if hidden[s.source] {
-			return nil
-		}
-		return p.place(set, index, s, Action{Source: s.source, Target: path.Clean(s.target)})
-	}
-	matches, err := expandAll(set.Tree, s.globs, s.dirs)
+	exclude, err := expandAll(set.Tree, s.exclude, s.dirs)
 	if err != nil {
 		return err
 	}
-	for _, source := range matches {
-		if hidden[source] {
+	for _, name := range exclude {
+		hidden[name] = true
+	}
+	selected, err := expandAll(set.Tree, s.globs, s.dirs)
+	if err != nil {
+		return err
+	}
+	if s.source != "" {
+		selected = []string{s.source}
+	}
+	for _, source := range selected {
+		switch {
+		case s.verb == Exclude:
+			hidden[source] = true
+			continue
+		case hidden[source]:
 			continue
 		}
-		rest, ok := strings.CutPrefix(source, s.prefix)
-		switch {
-		case !ok:
-			return &RuleError{index, "prefix", fmt.Sprintf("%q does not begin with the prefix %q", source, s.prefix), nil}
-		case !filepath.IsLocal(rest):
-			return &RuleError{index, "outside-target", fmt.Sprintf("%q would not be placed below %q", rest, s.target), nil}
+		target, err := s.goal(source)
+		if err == nil {
+			err = p.place(set, index, s, Action{Source: source, Target: target})
 		}
-		if err := p.place(set, index, s, Action{Source: source, Target: path.Join(s.target, rest)}); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// goal is where a selected source goes.
+func (s step) goal(source string) (string, error) {
+	if target := path.Clean(s.target); s.source != "" && target != "." {
+		return target, nil
+	}
+	rest, ok := strings.CutPrefix(source, s.prefix)
+	switch {
+	case s.source != "":
+		return "", fmt.Errorf("target %q names no file", s.target)
+	case !ok:
+		return "", fmt.Errorf("%q does not begin with the prefix %q", source, s.prefix)
+	case !filepath.IsLocal(rest):
+		return "", fmt.Errorf("%q would not be placed below %q", rest, s.target)
+	}
+	return path.Join(s.target, rest), nil
 }
 
 // place lists the steps that put a's source at its target, and finds out whether something is in the way.
 func (p *planner) place(set Set, index int, s step, a Action) error {
-	a.Verb, a.tree = s.verb, set.Tree
+	a.Verb = s.verb
 	a.path, a.source = absolute(p.in.Dir, a.Target), absolute(set.Dir, a.Source)
 	a.from = Origin{Owner: set.Owner, Rule: index, Source: a.Source, rule: set.Rules[index]}
-	switch s.verb {
-	case AbsoluteSymlink:
-		a.Text = a.source
-	case RelativeSymlink:
-		text, err := filepath.Rel(path.Dir(a.path), a.source)
-		if err != nil {
-			return fmt.Errorf("link %q: %w", a.Target, err)
-		}
-		a.Text = text
-	case Copy:
-		directory, err := copyable(a)
-		if err != nil {
-			return err
-		}
-		a.directory = directory
-	}
 	met, err := p.meets(a)
 	if err != nil {
 		return err
+	}
+	a.Text = a.source
+	if s.verb == RelativeSymlink {
+		if a.Text, err = filepath.Rel(path.Dir(a.path), a.source); err != nil {
+			return fmt.Errorf("link %q: %w", a.Target, err)
+		}
 	}
 	clash := met.found && !met.same && !(s.overwriting && met.replaceable)
 	if clash {
@@ -228,27 +219,4 @@ func absolute(dir, name string) string {
 		return path.Clean(name)
 	}
 	return path.Join(dir, name)
-}
-
-// copyable checks that the source of a copy can be copied, and says whether it is a directory.
-func copyable(a Action) (directory bool, err error) {
-	tree, ok := a.tree.(copyTree)
-	if !ok {
-		return false, fmt.Errorf("copy %q: its tree gives no contents", a.Source)
-	}
-	info, err := tree.Stat(a.Source)
-	if err != nil {
-		return false, fmt.Errorf("copy %q: %w", a.Source, err)
-	}
-	if mode := info.Mode(); !mode.IsRegular() && !mode.IsDir() {
-		return false, fmt.Errorf("copy %q: it is neither a file nor a directory", a.Source)
-	}
-	return info.IsDir(), nil
-}
-
-// copyTree is what a Tree must be besides for its files to be copied.
-type copyTree interface {
-	Tree
-	Stat(name string) (fs.FileInfo, error)
-	Open(name string) (fs.File, error)
 }

@@ -2,9 +2,9 @@ package links
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -16,12 +16,8 @@ const (
 	AbsoluteSymlink Verb = "absolute_symlink"
 	// RelativeSymlink makes a link with the lexical way from the link's directory to the source, which need not exist.
 	RelativeSymlink Verb = "relative_symlink"
-	// Copy makes a copy that follows links; a directory is copied whole. The source must exist.
-	Copy Verb = "copy"
 	// Exclude hides what it matches from the rules after it. It is never an Action.
 	Exclude Verb = "exclude"
-	// Launcher is read, and refused as unsupported.
-	Launcher Verb = "launcher"
 	// Makedirs says that a directory and its parents will exist. It is never asked for by a rule.
 	Makedirs Verb = "makedirs"
 	// Unlink says that a file or link at the target gives way. It is never asked for by a rule.
@@ -64,23 +60,21 @@ type Rule struct {
 	Exclude Globs `json:"exclude,omitempty" yaml:"exclude,omitempty" jsonschema:"oneof_type=string;array"`
 }
 
-// RuleError reports a rule that cannot be obeyed. Rule counts from 0. Kind is "action", "select", "source", "prefix", "target",
-// "template", "glob", "outside-target" or "unsupported"; Err is the cause, if there is one.
+// RuleError reports a rule that cannot be obeyed, and why. Rule counts from 0.
 type RuleError struct {
-	Rule         int
-	Kind, Reason string
-	Err          error
+	Rule int
+	Err  error
 }
 
-func (e *RuleError) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("apply link rule %d: %s: %v", e.Rule+1, e.Reason, e.Err)
-	}
-	return fmt.Sprintf("apply link rule %d: %s", e.Rule+1, e.Reason)
-}
+func (e *RuleError) Error() string { return fmt.Sprintf("apply link rule %d: %v", e.Rule+1, e.Err) }
 
-// Unwrap returns the cause, or nil.
+// Unwrap returns the cause.
 func (e *RuleError) Unwrap() error { return e.Err }
+
+// UnsupportedError reports an action of Hashdist that is not supported.
+type UnsupportedError struct{ Action string }
+
+func (e *UnsupportedError) Error() string { return fmt.Sprintf("action %s is not supported", e.Action) }
 
 // Everything is what a native list stands for when there is none: all files and links, but for Hashdist's own records.
 func Everything() []Rule {
@@ -90,8 +84,8 @@ func Everything() []Rule {
 // Check reports the first mistake that a native list shows without its tree, as *RuleError.
 func Check(rules []Rule) error {
 	for i, r := range rules {
-		if _, err := r.resolve(i, true, nil); err != nil {
-			return err
+		if _, err := r.resolve(true, nil); err != nil {
+			return &RuleError{i, err}
 		}
 	}
 	return nil
@@ -106,87 +100,69 @@ type step struct {
 	dirs, overwriting bool
 }
 
-// resolve checks the rule at index and makes a step of it. A nil expand leaves all strings as they are.
-func (r Rule) resolve(index int, native bool, expand func(string) (string, error)) (step, error) {
+// resolve checks a rule and makes a step of it. A nil expand leaves all strings as they are.
+func (r Rule) resolve(native bool, expand func(string) (string, error)) (step, error) {
 	s := step{verb: Verb(r.Action), dirs: r.Dirs, overwriting: r.Overwrite}
-	fail := func(kind, reason string, err error) (step, error) {
-		return step{}, &RuleError{index, kind, reason, err}
-	}
-	switch {
-	case r.Action == "symlink" || r.Action == "" && native:
+	if r.Action == "symlink" || r.Action == "" && native {
 		s.verb = AbsoluteSymlink
-	case s.verb == Launcher:
-		return fail("unsupported", "action launcher is not supported", nil)
-	case !slices.Contains([]Verb{AbsoluteSymlink, RelativeSymlink, Copy, Exclude}, s.verb):
-		return fail("action", fmt.Sprintf("unknown action %q", r.Action), nil)
 	}
+	placing := s.verb != Exclude
 	switch {
+	case r.Action == "copy" || r.Action == "launcher":
+		return s, &UnsupportedError{r.Action}
+	case placing && s.verb != AbsoluteSymlink && s.verb != RelativeSymlink:
+		return s, fmt.Errorf("unknown action %q", r.Action)
 	case (r.Source == "") == (len(r.Select) == 0):
-		return fail("source", "exactly one of select and source is needed", nil)
-	case len(r.Exclude) > 0 && !native:
-		return fail("select", "exclude belongs in a rule of its own here", nil)
-	case s.verb == Exclude && native && (r.Prefix != nil || r.Target != nil):
-		return fail("target", "an exclude rule has no prefix and no target", nil)
-	case s.verb != Exclude && r.Prefix == nil && r.Source == "" && !native:
-		return fail("prefix", "select without prefix", nil)
-	case s.verb != Exclude && r.Target == nil && (!native || r.Source != ""):
-		return fail("target", "no target", nil)
+		return s, errors.New("exactly one of select and source is needed")
+	case placing && !native && r.Source == "" && r.Prefix == nil:
+		return s, errors.New("select without prefix")
+	case placing && r.Target == nil && (!native || r.Source != ""):
+		return s, errors.New("no target")
 	}
-	if err := s.read(r, index, expand); err != nil || !native {
-		return s, err
-	}
-	return s, s.confine(index)
+	return s, s.read(r, native, expand)
 }
 
-// read expands the strings of r and parses its globs.
-func (s *step) read(r Rule, index int, expand func(string) (string, error)) error {
+// read expands the strings of r, parses its globs, and keeps those of a native rule inside artifact and profile.
+func (s *step) read(r Rule, native bool, expand func(string) (string, error)) error {
 	var failed error
-	text := func(v string) string {
-		if expand == nil || failed != nil {
-			return v
+	fail := func(err error) {
+		if failed == nil {
+			failed = err
 		}
-		got, err := expand(v)
-		if err != nil {
-			failed = &RuleError{index, "template", fmt.Sprintf("expand %q", v), err}
+	}
+	text := func(v *string) (got string) {
+		if v == nil {
+			return ""
 		}
+		if expand == nil {
+			return *v
+		}
+		got, err := expand(*v)
+		fail(err)
 		return got
 	}
 	globs := func(patterns []string) (parsed []Glob) {
 		for _, pattern := range patterns {
-			g, err := ParseGlob(text(pattern))
-			if err != nil && failed == nil {
-				failed = &RuleError{index, "glob", "bad pattern", err}
+			g, err := ParseGlob(text(&pattern))
+			if err == nil && native && g.absolute {
+				err = &GlobError{pattern, "it is not relative to the artifact"}
 			}
+			fail(err)
 			parsed = append(parsed, g)
 		}
 		return parsed
 	}
 	s.globs, s.exclude = globs(r.Select), globs(r.Exclude)
-	s.source = text(r.Source)
-	if r.Prefix != nil {
-		s.prefix = text(*r.Prefix)
-	}
+	s.source, s.prefix, s.target = text(&r.Source), text(r.Prefix), text(r.Target)
 	if s.prefix != "" && !strings.HasSuffix(s.prefix, "/") {
 		s.prefix += "/"
 	}
-	if r.Target != nil {
-		s.target = text(*r.Target)
-	}
-	return failed
-}
-
-// confine refuses what would lead a native rule out of the artifact or the profile.
-func (s *step) confine(index int) error {
-	for _, g := range slices.Concat(s.globs, s.exclude) {
-		if g.absolute {
-			return &RuleError{index, "select", "a pattern is relative to the artifact, not absolute", nil}
+	if native {
+		for _, name := range []string{s.source, s.target} {
+			if name != "" && !filepath.IsLocal(name) {
+				fail(fmt.Errorf("%q leads out of its directory", name))
+			}
 		}
 	}
-	if s.source != "" && !filepath.IsLocal(s.source) {
-		return &RuleError{index, "source", fmt.Sprintf("source %q is not inside the artifact", s.source), nil}
-	}
-	if s.target != "" && !filepath.IsLocal(s.target) {
-		return &RuleError{index, "outside-target", fmt.Sprintf("target %q is not inside the profile", s.target), nil}
-	}
-	return nil
+	return failed
 }

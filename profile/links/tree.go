@@ -32,21 +32,6 @@ func (d Dir) Readlink(name string) (string, error) {
 	return text, absent(name, err)
 }
 
-// Stat follows links; it and Open make copies possible.
-func (d Dir) Stat(name string) (fs.FileInfo, error) {
-	info, err := d.Root.Stat(name)
-	return info, absent(name, err)
-}
-
-// Open opens a file for reading, without waiting where it is a FIFO.
-func (d Dir) Open(name string) (fs.File, error) {
-	f, err := d.Root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, absent(name, err)
-	}
-	return f, nil
-}
-
 // absent turns what os.Root says of a name that is not in the tree into fs.ErrNotExist. A name that leaves the tree gives
 // the one error of os.Root that carries no error number.
 func absent(name string, err error) error {
