@@ -14,7 +14,13 @@ import (
 	"hdjail/policies"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests from a sealed copy, as the product does.
+func TestMain(m *testing.M) {
+	if err := Reexec(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // hostConfig is a jail that shows the host's programs read-only, enough to run a shell.
 func hostConfig(t testing.TB, r *Runner, script string) jail.Config {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"hdjail/jail"
 	"hdjail/jail/reexec"
@@ -49,6 +50,11 @@ var _ jail.Runner = (*Runner)(nil)
 // New prepares a Runner: it seals a copy of this program, which is what runs inside jails. Close releases it.
 func New(options Options) (*Runner, error) {
 	logrus.SetOutput(io.Discard) // libcontainer's chatter; its errors are returned
+	unix.Umask(0o022)            // whatever the caller's; what is private is made so by name
+	// libcontainer hands this variable on to its init, where every further thread costs time. Ours is set up already.
+	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
+		return nil, err
+	}
 	exe, err := sealedSelf()
 	if err != nil {
 		return nil, &jail.SetupError{Phase: "seal", Err: err}
