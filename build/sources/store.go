@@ -1,15 +1,19 @@
 package sources
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
 )
@@ -41,6 +45,14 @@ type Options struct {
 	Etc string
 }
 
+func (o *Options) defaults() {
+	o.MaxBytes = cmp.Or(o.MaxBytes, 16<<30)
+	o.Silence = cmp.Or(o.Silence, time.Minute)
+	o.LockWait = cmp.Or(o.LockWait, time.Hour)
+	o.Path = cmp.Or(o.Path, "/usr/local/bin:/usr/bin:/bin")
+	o.Etc = cmp.Or(o.Etc, "/etc/apt")
+}
+
 // Progress is told how many bytes of a source have arrived, of how many; total is -1 while that is unknown. It is called
 // from the goroutine that called Fetch, often.
 type Progress func(done, total int64)
@@ -61,6 +73,7 @@ type Store struct {
 
 // Open opens the sources of the store at o.Root, making their directory when there is none. The caller calls Close.
 func Open(o Options) (*Store, error) {
+	o.defaults()
 	s := &Store{o: o, dir: filepath.Join(o.Root, "sources")}
 	if o.Tree == nil || !filepath.IsAbs(o.Root) {
 		return nil, fmt.Errorf("open sources %q: no absolute path or no tree digest", o.Root)
@@ -68,13 +81,91 @@ func Open(o Options) (*Store, error) {
 	if err := os.Mkdir(s.dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("open sources: %w", err)
 	}
-	root, err := os.OpenRoot(s.dir)
-	if err != nil {
+	var err error
+	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return nil, fmt.Errorf("open sources: %w", err)
 	}
-	s.root = root
+	for _, name := range []string{partial, "sha256", "blake3", "tree", "git"} {
+		if err := s.root.Mkdir(name, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			s.root.Close()
+			return nil, fmt.Errorf("open sources: %w", err)
+		}
+	}
 	return s, nil
 }
 
+// partial holds what is not verified yet, locks, and work directories; each may go when nobody holds its lock.
+const partial = "partial"
+
 // Close releases the directory of the store.
 func (s *Store) Close() error { return s.root.Close() }
+
+// Has reports whether the store holds the source with this digest. It looks at names only.
+func (s *Store) Has(digest string) bool {
+	d, err := ParseDigest(digest)
+	return err == nil && s.has(d)
+}
+
+func (s *Store) has(d Digest) bool {
+	_, err := s.root.Lstat(d.path())
+	return err == nil
+}
+
+// OpenFile opens a stored file for reading, unverified; *MissingError when there is none. The caller closes it.
+func (s *Store) OpenFile(digest string) (*os.File, error) {
+	d, err := ParseDigest(digest)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(d)
+}
+
+func (s *Store) open(d Digest) (*os.File, error) {
+	f, err := s.root.Open(d.path())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &MissingError{Digest: d.String()}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open source %q: %w", d, err)
+	}
+	return f, nil
+}
+
+// lock keeps other users of the store from name until the function is called.
+func (s *Store) lock(ctx context.Context, name string) (func(), error) {
+	path := partial + "/" + name + ".lock"
+	deadline := time.NewTimer(s.o.LockWait)
+	defer deadline.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		f, err := s.root.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("lock source %q: %w", name, err)
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && s.current(f, path) {
+			f.Truncate(0)
+			fmt.Fprintf(f, "process %d", os.Getpid())
+			return func() { s.root.Remove(path); f.Close() }, nil
+		}
+		holder, _ := io.ReadAll(io.LimitReader(f, 64))
+		f.Close()
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-deadline.C:
+			return nil, &LockError{name, string(holder)}
+		case <-again.C:
+		}
+	}
+}
+
+// current reports whether path still leads to f: who had the lock before may have removed it.
+func (s *Store) current(f *os.File, path string) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := s.root.Lstat(path)
+	return err == nil && os.SameFile(held, named)
+}
