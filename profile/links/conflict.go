@@ -14,7 +14,7 @@ type Origin struct {
 	Rule   int    `json:"rule"`
 	Source string `json:"source"`
 
-	rule Rule
+	rules []Rule
 }
 
 // Conflict is a target that two sources want.
@@ -31,7 +31,7 @@ func (e *ConflictError) Error() string {
 	c := e.Conflicts[0]
 	text := fmt.Sprintf("link %q: wanted by %s and by %s", c.Target, c.First, c.Second)
 	if n := len(e.Conflicts) - 1; n > 0 {
-		text += fmt.Sprintf(", and %d more conflicts", n)
+		text += fmt.Sprintf(", and %d other targets likewise", n)
 	}
 	return text
 }
@@ -46,20 +46,21 @@ func (o Origin) String() string {
 	return fmt.Sprintf("%s (%q)", o.Owner, o.Source)
 }
 
-// Resolution is the rule of the second source's list, changed so that the first source keeps the target.
-func (c Conflict) Resolution() Rule {
-	r := c.Second.rule
-	r.Exclude = append(slices.Clone(r.Exclude), c.Second.Source)
-	return r
+// Resolution is the second source's list, changed so that the first source keeps the target.
+func (c Conflict) Resolution() []Rule {
+	list := slices.Clone(c.Second.rules)
+	rule := &list[c.Second.Rule]
+	rule.Exclude = append(slices.Clone(rule.Exclude), c.Second.Source)
+	return list
 }
 
-// Help says what to write where, in one line.
+// Help says in one line what to write where.
 func (c Conflict) Help() string {
-	rule, err := json.Marshal(c.Resolution())
+	list, err := json.Marshal(c.Resolution())
 	if err != nil {
-		return ""
+		return err.Error()
 	}
-	return fmt.Sprintf("to keep the first, let rule %d of %s be: links: [%s]", c.Second.Rule+1, c.Second.Owner, rule)
+	return fmt.Sprintf("to keep the first, let the links of %s be: %s", c.Second.Owner, list)
 }
 
 // meeting is what a target would find in its place, or in the place of one of its parents.

@@ -155,7 +155,7 @@ func (s step) goal(source string) (string, error) {
 func (p *planner) place(set Set, index int, s step, a Action) error {
 	a.Verb = s.verb
 	a.path, a.source = absolute(p.in.Dir, a.Target), absolute(set.Dir, a.Source)
-	a.from = Origin{Owner: set.Owner, Rule: index, Source: a.Source, rule: set.Rules[index]}
+	a.from = Origin{Owner: set.Owner, Rule: index, Source: a.Source, rules: set.Rules}
 	met, err := p.meets(a)
 	if err != nil {
 		return err
