@@ -1,0 +1,142 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFile bounds a JSON file of the store, in bytes.
+const maxFile = 64 << 20
+
+// create makes a new file with the content, 0444 whatever the umask.
+func (s *Store) create(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return s.denied(path, err)
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return s.denied(path, err)
+	}
+	if err := f.Chmod(0o444); err != nil {
+		return s.denied(path, err)
+	}
+	return s.denied(path, f.Close())
+}
+
+// writeFile gives path the content by one rename. It is on disk after the next sync.
+func (s *Store) writeFile(path string, data []byte) error {
+	temporary := s.path("tmp", s.tempName())
+	if err := s.create(temporary, data); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return s.denied(path, err)
+	}
+	return nil
+}
+
+// writeLink makes path a link to target by one rename, whatever it was.
+func (s *Store) writeLink(path, target string) error {
+	temporary := s.path("tmp", s.tempName())
+	if err := os.Symlink(target, temporary); err != nil {
+		return s.denied(path, err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return s.denied(path, err)
+	}
+	return nil
+}
+
+// readFile reads a file of the store, at most maxFile bytes.
+func readFile(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+		if len(buf) > maxFile {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+// sync brings everything that was written to the store's file system onto the disk.
+func (s *Store) sync() error {
+	err := s.syncs.do(func() error { return unix.Syncfs(int(s.dir.Fd())) })
+	return s.denied(s.root, err)
+}
+
+// group lets calls that wait for one slow action share it: each returns after an action that began after the call.
+type group struct {
+	mu      sync.Mutex
+	waiting *batch // joins the next action
+	running sync.Mutex
+}
+
+type batch struct {
+	done chan struct{}
+	err  error
+}
+
+func (g *group) do(action func() error) error {
+	g.mu.Lock()
+	b := g.waiting
+	if b != nil {
+		g.mu.Unlock()
+		<-b.done
+		return b.err
+	}
+	b = &batch{done: make(chan struct{})}
+	g.waiting = b
+	g.mu.Unlock()
+
+	g.running.Lock()
+	defer g.running.Unlock()
+	g.mu.Lock()
+	g.waiting = nil // who comes now is too late for this action
+	g.mu.Unlock()
+	b.err = action()
+	close(b.done)
+	return b.err
+}
+
+// moveTo renames the directory path to target, which must not exist or be empty, and tells whether something was there.
+func (s *Store) moveTo(path, target string) (exists bool, err error) {
+	err = unix.Rename(path, target)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		return true, nil
+	}
+	return false, s.denied(target, err)
+}
+
+// closeAfter returns err, or the error of closing c.
+func closeAfter(c io.Closer, err error) error {
+	if closed := c.Close(); err == nil && closed != nil {
+		return fmt.Errorf("close: %w", closed)
+	}
+	return err
+}

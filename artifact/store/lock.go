@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/artifact"
+	"hdjail/artifact/lease"
+)
+
+// Lock takes the lock of a derivation; see lease.Take. Holder is set by the store.
+func (s *Store) Lock(ctx context.Context, id artifact.DerivationID, o lease.Options) (*lease.Lock, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	o.Holder = s.holder
+	l, err := lease.Take(ctx, s.path("locks", id.String()), o)
+	if errors.As(err, new(syscall.Errno)) {
+		return nil, s.denied(s.path("locks"), err)
+	}
+	return l, err
+}
+
+// Locked tells who holds the lock of a derivation. A lock that is free gives *NotFoundError.
+func (s *Store) Locked(id artifact.DerivationID) (lease.Info, error) {
+	info, err := lease.Look(s.path("locks", id.String()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return info, &NotFoundError{"lock", id.String()}
+	}
+	return info, err
+}
+
+// Running lists the locks that are held, with the logs of the builds that are under way. A lock that cannot be read is
+// left out.
+func (s *Store) Running() (map[artifact.DerivationID]lease.Info, error) {
+	entries, err := os.ReadDir(s.path("locks"))
+	if err != nil {
+		return nil, err
+	}
+	running := map[artifact.DerivationID]lease.Info{}
+	for _, e := range entries {
+		id, err := artifact.ParseDerivationID(e.Name())
+		if err != nil {
+			continue
+		}
+		if info, err := s.Locked(id); err == nil && s.holder.Sees(info.Holder) != lease.Gone {
+			running[id] = info
+		}
+	}
+	return running, nil
+}
+
+func (s *Store) writable() error {
+	if s.readOnly {
+		return &AccessError{s.root, s.root, unix.EROFS}
+	}
+	return nil
+}
+
+// recover completes registrations that a crash cut off after the realization was published: it gets the record that its
+// manifest holds, and a public path.
+func (s *Store) recover(ctx context.Context) error {
+	entries, err := os.ReadDir(s.path("realizations"))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		id, err := artifact.ParseRealizationID(strings.TrimSpace(e.Name()))
+		if err != nil {
+			continue
+		}
+		failed = append(failed, s.complete(id))
+	}
+	return errors.Join(failed...)
+}
+
+func (s *Store) complete(id artifact.RealizationID) error {
+	m, err := s.manifest(id)
+	if err != nil {
+		return err
+	}
+	known, err := s.Realizations(m.Derivation)
+	if err != nil {
+		return err
+	}
+	for _, r := range known {
+		if r.ID == id {
+			return s.linkPublic(m)
+		}
+	}
+	record, err := s.stageRecord(&m.First, "", nil)
+	if err != nil {
+		return err
+	}
+	defer record.Close()
+	if err := s.sync(); err != nil {
+		return err
+	}
+	if err := s.publishRecord(record, &m.First); err != nil {
+		return err
+	}
+	return s.linkPublic(m)
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+
+	"hdjail/artifact/lease"
+	"hdjail/artifact/tree"
+)
+
+// Temp is a temporary directory below tmp/ that this process holds. Its mode is 0711, so the ids of a jail pass through
+// it to what they may enter, and nobody can list it.
+type Temp struct {
+	// Dir is its path.
+	Dir string
+
+	store *Store
+	name  string
+}
+
+// NewTemp makes a temporary directory with a name that nobody can guess. The name also tells its holder, so there is no
+// moment in which it has none. The caller closes it.
+func (s *Store) NewTemp() (*Temp, error) {
+	t := &Temp{store: s, name: s.tempName()}
+	t.Dir = s.path("tmp", t.name)
+	if err := os.Mkdir(t.Dir, 0o711); err != nil {
+		return nil, s.denied(t.Dir, err)
+	}
+	if err := os.Chmod(t.Dir, 0o711); err != nil { // whatever the umask
+		return nil, s.denied(t.Dir, err)
+	}
+	return t, nil
+}
+
+// Close removes the directory and everything in it. One that was moved away is no error. It may be called twice.
+func (t *Temp) Close() error { return t.store.discard(t.name) }
+
+// discard removes an entry of tmp/.
+func (s *Store) discard(name string) error {
+	tmp, err := os.Open(s.TmpDir())
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	return tree.Remove(tmp, name)
+}
+
+// tempName returns a new name for an entry of tmp/: 128 random bits and the holder, its host and boot as hashes.
+func (s *Store) tempName() string {
+	var random [16]byte
+	rand.Read(random[:]) // never fails
+	h := s.holder
+	return strings.Join([]string{hex.EncodeToString(random[:]), short(h.Host), short(h.Boot),
+		strconv.FormatUint(h.Namespace, 36), strconv.Itoa(h.PID), strconv.FormatUint(h.Start, 36)}, ".")
+}
+
+func isTemporary(name string) bool { return strings.Count(name, ".") == 5 }
+
+func short(s string) string {
+	sum := blake3.Sum256([]byte(s))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
+}
+
+// abandoned reports whether the holder of a temporary name is gone. What another machine holds is never known to be.
+func (s *Store) abandoned(name string) bool {
+	part := strings.Split(name, ".")
+	if len(part) != 6 || part[1] != short(s.holder.Host) {
+		return false
+	}
+	if part[2] != short(s.holder.Boot) {
+		return true
+	}
+	namespace, err1 := strconv.ParseUint(part[3], 36, 64)
+	pid, err2 := strconv.Atoi(part[4])
+	start, err3 := strconv.ParseUint(part[5], 36, 64)
+	if errors.Join(err1, err2, err3) != nil {
+		return false
+	}
+	other := lease.Holder{Host: s.holder.Host, Boot: s.holder.Boot, Namespace: namespace, PID: pid, Start: start}
+	return s.holder.Sees(other) == lease.Gone
+}
+
+// Sweep removes the temporary directories that processes of this machine left when they died, and completes what they
+// were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
+// What cannot be removed is in the error, and does not keep the rest.
+func (s *Store) Sweep(ctx context.Context) ([]string, error) {
+	entries, err := os.ReadDir(s.TmpDir())
+	if err != nil {
+		return nil, fmt.Errorf("sweep %q: %w", s.TmpDir(), err)
+	}
+	var removed []string
+	var failed []error
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return removed, err
+		}
+		if !s.abandoned(e.Name()) {
+			continue
+		}
+		// Under our name, so that of two sweeps one removes it, and a third one goes on if we die.
+		mine := s.tempName()
+		err := unix.Rename(s.path("tmp", e.Name()), s.path("tmp", mine))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = s.discard(mine)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("sweep %q: %w", path.Join(s.TmpDir(), e.Name()), err))
+			continue
+		}
+		removed = append(removed, e.Name())
+	}
+	if len(removed) > 0 {
+		failed = append(failed, s.recover(ctx))
+	}
+	return removed, errors.Join(failed...)
+}
