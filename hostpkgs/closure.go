@@ -98,14 +98,12 @@ func (ix index) named(name string) *Package {
 	return nil
 }
 
-// satisfy returns the package that meets the first member of group that can be met, or nil. A real package goes before
-// one that provides the name, the architecture of the package that depends before the host's own, that before others.
+// satisfy returns the package that meets the first member of group that can be met, or nil. The architecture of the
+// package that depends goes before the host's own, that before others; then a real package before one that provides it.
 func (ix index) satisfy(group []Dependency, from string) *Package {
 	for _, d := range group {
-		for _, candidates := range [][]*Package{ix.byName[d.Name], ix.providers[d.Name]} {
-			if p := best(candidates, d.Arch, from); p != nil {
-				return p
-			}
+		if p := best(slices.Concat(ix.byName[d.Name], ix.providers[d.Name]), d.Arch, from); p != nil {
+			return p
 		}
 	}
 	return nil
@@ -113,21 +111,20 @@ func (ix index) satisfy(group []Dependency, from string) *Package {
 
 func best(candidates []*Package, arch, from string) *Package {
 	var found *Package
-	rank := 0
+	highest := 0
 	for _, p := range candidates {
-		r := 1
-		switch {
-		case arch != "" && arch != "any":
-			if p.Architecture != arch {
-				continue
-			}
-		case p.Architecture == from:
-			r = 3
-		case p.Native:
-			r = 2
+		if arch != "" && arch != "any" && p.Architecture != arch {
+			continue
 		}
-		if r > rank {
-			found, rank = p, r
+		rank := 1
+		switch {
+		case p.Architecture == from, p.Architecture == "all", p.Architecture == "noarch":
+			rank = 3
+		case p.Native:
+			rank = 2
+		}
+		if rank > highest {
+			found, highest = p, rank
 		}
 	}
 	return found

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hdjail/hostpkgs/rootpath"
 )
 
 // Config is what a Host works with. Database, Dir and Digest are required.
@@ -26,9 +28,10 @@ type Config struct {
 // Host pins and composes packages of one host. It sees the host as it was when it first looked: whoever wants to see an
 // upgrade makes a new Host. Safe for concurrent use, by several processes on one Config.Dir too.
 type Host struct {
-	cfg  Config
-	busy chan struct{} // holds one token; taken by whoever reads or writes the fields below, or writes to Dir
-	memo map[string]Report
+	cfg   Config
+	names *rootpath.Resolver
+	busy  chan struct{} // holds one token; taken by whoever reads or writes the fields below, or writes to Dir
+	memo  map[string]Report
 }
 
 // Pinned is one package of a closure, with the snapshot that a build sees of it.
@@ -51,8 +54,8 @@ type Omission struct {
 	Reason string `json:"reason"`
 }
 
-// Report is a pinned closure. Packages is sorted by name and architecture; where it is not empty, one more entry named
-// HostLinks stands first: the links of the host that no package owns.
+// Report is a pinned closure. Packages is sorted by name and architecture. If it is not empty, one entry more than
+// there are packages is named HostLinks: the links of the host that no package owns.
 type Report struct {
 	Packages []Pinned `json:"packages"`
 	// Unmet lists dependencies that the host itself does not satisfy.
@@ -94,7 +97,7 @@ func New(cfg Config) (*Host, error) {
 			return nil, fmt.Errorf("prepare host packages: %w", err)
 		}
 	}
-	h := &Host{cfg: cfg, busy: make(chan struct{}, 1), memo: map[string]Report{}}
+	h := &Host{cfg: cfg, names: rootpath.OnHost(cfg.Root), busy: make(chan struct{}, 1), memo: map[string]Report{}}
 	return h, nil
 }
 
@@ -112,9 +115,15 @@ func (h *Host) Owner(ctx context.Context, path string) (string, bool, error) {
 	return h.cfg.Database.Owner(ctx, path)
 }
 
-// hexOf returns the digits of a digest in text form: the name of a snapshot.
-func hexOf(digest string) string { return strings.TrimPrefix(digest, "blake3:") }
+const digestPrefix = "blake3:"
 
+// isDigest reports whether text is a digest in text form.
+func isDigest(text string) bool {
+	digits, ok := strings.CutPrefix(text, digestPrefix)
+	return ok && len(digits) == 64 && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// snapshotDir returns where the snapshot of a digest is, or will be.
 func (h *Host) snapshotDir(digest string) string {
-	return filepath.Join(h.cfg.Dir, "packages", hexOf(digest))
+	return filepath.Join(h.cfg.Dir, "packages", strings.TrimPrefix(digest, digestPrefix))
 }

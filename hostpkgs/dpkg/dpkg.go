@@ -3,35 +3,153 @@
 package dpkg
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+	"syscall"
 
 	"hdjail/hostpkgs"
+	"hdjail/hostpkgs/rootpath"
 )
 
-// Database is the dpkg database below a root directory. It implements hostpkgs.Database; safe for concurrent use.
-type Database struct{ root string }
+// Database is the dpkg database below a root directory. It implements hostpkgs.Database; safe for concurrent use. What
+// is installed is read once, at first need.
+type Database struct {
+	root      string
+	names     *rootpath.Resolver
+	installed func() (map[string]stanza, error)
+	diverted  func() (diversions, error)
+}
+
+// adminDir is where dpkg keeps its database (dpkg(1), FILES).
+const adminDir = "var/lib/dpkg"
 
 // Open returns the database of the host whose root directory is root, absolute and clean. A root without a dpkg database
 // gives an error for which errors.Is(err, fs.ErrNotExist) holds.
-func Open(root string) (*Database, error) { return &Database{root}, nil }
+func Open(root string) (*Database, error) {
+	db := &Database{root: root, names: rootpath.OnHost(root)}
+	if _, err := os.Stat(db.admin("status")); err != nil {
+		return nil, fmt.Errorf("open dpkg database: %w", err)
+	}
+	db.installed = sync.OnceValues(db.readStatus)
+	db.diverted = sync.OnceValues(db.readDiversions)
+	return db, nil
+}
 
-// Fingerprint implements hostpkgs.Database.
-func (db *Database) Fingerprint(ctx context.Context) (string, error) {
-	return "", errors.ErrUnsupported
+func (db *Database) admin(names ...string) string {
+	return filepath.Join(db.root, adminDir, filepath.Join(names...))
+}
+
+// Fingerprint implements hostpkgs.Database. Every run of dpkg replaces the status file; what it has not merged yet is in
+// the updates folder.
+func (db *Database) Fingerprint(context.Context) (string, error) {
+	return db.stamp("status", "diversions", "info", "updates")
+}
+
+// stamp describes files of the database so that a replaced one differs.
+func (db *Database) stamp(names ...string) (string, error) {
+	text := "dpkg"
+	for _, name := range names {
+		info, err := os.Stat(db.admin(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			text += " -"
+			continue
+		case err != nil:
+			return "", fmt.Errorf("read dpkg database: %w", err)
+		}
+		inode := info.Sys().(*syscall.Stat_t).Ino
+		text += fmt.Sprintf(" %d:%d:%d", info.Size(), info.ModTime().UnixNano(), inode)
+	}
+	return text, nil
 }
 
 // Packages implements hostpkgs.Database.
-func (db *Database) Packages(ctx context.Context) ([]hostpkgs.Package, error) {
-	return nil, errors.ErrUnsupported
+func (db *Database) Packages(context.Context) ([]hostpkgs.Package, error) {
+	stanzas, err := db.installed()
+	if err != nil {
+		return nil, err
+	}
+	native := ""
+	for _, s := range stanzas {
+		if s.Name == "dpkg" {
+			native = s.Architecture
+		}
+	}
+	packages := make([]hostpkgs.Package, 0, len(stanzas))
+	for _, s := range stanzas {
+		s.Native = native == "" || s.Architecture == native || s.Architecture == "all"
+		packages = append(packages, s.Package)
+	}
+	return packages, nil
+}
+
+func (db *Database) readStatus() (map[string]stanza, error) {
+	data, err := os.ReadFile(db.admin("status"))
+	if err != nil {
+		return nil, fmt.Errorf("read dpkg database: %w", err)
+	}
+	all, err := parseStatus(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", db.admin("status"), err)
+	}
+	installed := map[string]stanza{}
+	for _, s := range all {
+		if s.installed {
+			installed[s.Name+":"+s.Architecture] = s
+		}
+	}
+	return installed, nil
 }
 
 // Contents implements hostpkgs.Database.
-func (db *Database) Contents(ctx context.Context, p hostpkgs.Package) (hostpkgs.Contents, error) {
-	return hostpkgs.Contents{}, errors.ErrUnsupported
-}
-
-// Owner implements hostpkgs.Database.
-func (db *Database) Owner(ctx context.Context, path string) (string, bool, error) {
-	return "", false, errors.ErrUnsupported
+func (db *Database) Contents(_ context.Context, p hostpkgs.Package) (hostpkgs.Contents, error) {
+	stanzas, err := db.installed()
+	if err != nil {
+		return hostpkgs.Contents{}, err
+	}
+	diverted, err := db.diverted()
+	if err != nil {
+		return hostpkgs.Contents{}, err
+	}
+	s, ok := stanzas[p.Name+":"+p.Architecture]
+	if !ok {
+		return hostpkgs.Contents{}, fmt.Errorf("list files of %q: not installed", p.Name)
+	}
+	base := p.Name
+	if s.coinstallable {
+		base += ":" + p.Architecture
+	}
+	list, err := os.ReadFile(db.admin("info", base+".list"))
+	if err != nil {
+		return hostpkgs.Contents{}, fmt.Errorf("list files of %q: %w", p.Name, err)
+	}
+	stamp, err := db.stamp("info/"+base+".list", "info/"+base+".md5sums")
+	if err != nil {
+		return hostpkgs.Contents{}, err
+	}
+	var c hostpkgs.Contents
+	sum := sha256.New()
+	fmt.Fprintln(sum, p.Version, stamp)
+	for line := range bytes.SplitSeq(list, []byte("\n")) {
+		if len(line) == 0 || line[0] != '/' {
+			continue
+		}
+		name := diverted.place(path.Clean(string(line)), p.Name)
+		c.Paths = append(c.Paths, name)
+		fmt.Fprintln(sum, name)
+	}
+	for _, name := range s.conffiles {
+		c.Config = append(c.Config, diverted.place(name, p.Name))
+	}
+	c.Fingerprint = hex.EncodeToString(sum.Sum(nil))
+	return c, nil
 }
