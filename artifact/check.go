@@ -84,11 +84,12 @@ func isName(s string) bool {
 
 // StoreName is the public name of d below the directory store/: its ID, its name and, unless empty, its version, joined
 // by "-".
-func (d *Derivation) StoreName() string { return d.storeName(d.ID()) }
+func (d *Derivation) StoreName() string { return d.ID().StoreName(d.Name, d.Version) }
 
-func (d *Derivation) storeName(id DerivationID) string {
-	if d.Version == "" {
-		return id.String() + "-" + d.Name
+// StoreName is the public name of the derivation that id belongs to, for who knows the ID already.
+func (id DerivationID) StoreName(name, version string) string {
+	if version == "" {
+		return id.String() + "-" + name
 	}
-	return id.String() + "-" + d.Name + "-" + d.Version
+	return id.String() + "-" + name + "-" + version
 }

@@ -33,7 +33,7 @@ type BadIDError struct{ Kind, Text string }
 func (e *BadIDError) Error() string { return fmt.Sprintf("malformed %s %q", e.Kind, e.Text) }
 
 func parseID(kind, text string) (id [20]byte, err error) {
-	if len(text) != IDLength {
+	if len(text) != IDLength || strings.Trim(text, idAlphabet) != "" { // the decoder skips line ends
 		return id, &BadIDError{kind, text}
 	}
 	if _, err := idEncoding.Decode(id[:], []byte(text)); err != nil {

@@ -43,7 +43,7 @@ type Result struct {
 // could execute them, directories 0555, all times 1970-01-01 00:00:01, and all owners the caller. ACLs, set-gid bits of
 // directories and sticky bits are dropped. The root becomes 0755, so that it can be moved; who registers it seals it.
 func Collect(ctx context.Context, dir string, o Options) (Result, error) {
-	root, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	root, err := tree.Open(dir, true)
 	if err != nil {
 		return Result{}, fmt.Errorf("collect output: %w", err)
 	}

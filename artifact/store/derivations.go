@@ -41,7 +41,7 @@ func (s *Store) PutDerivation(d *artifact.Derivation) (artifact.DerivationID, er
 			}
 		}
 	}
-	s.names.Store(id, d.StoreName())
+	s.names.Store(id, id.StoreName(d.Name, d.Version))
 	return id, nil
 }
 
@@ -59,7 +59,7 @@ func (s *Store) Derivation(id artifact.DerivationID) (*artifact.Derivation, erro
 	if err := decodeDerivationFile(id, data, d); err != nil {
 		return nil, err
 	}
-	s.names.Store(id, d.StoreName())
+	s.names.Store(id, id.StoreName(d.Name, d.Version))
 	return d, nil
 }
 
@@ -84,7 +84,7 @@ func (s *Store) publicName(id artifact.DerivationID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.StoreName(), nil
+	return id.StoreName(d.Name, d.Version), nil
 }
 
 func (s *Store) derivationFile(id artifact.DerivationID) string {

@@ -145,16 +145,16 @@ func (s *Store) takeTree(ctx context.Context, r *Registration, target string) er
 	if err != nil {
 		return s.denied(target, err)
 	}
-	fd, err := unix.Open(target, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	out, err := tree.Open(target, false)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: target, Err: err}
+		return err
 	}
-	defer unix.Close(fd)
-	return s.denied(target, tree.Seal(fd, 0o555))
+	defer out.Close()
+	return s.denied(target, tree.Seal(int(out.Fd()), 0o555))
 }
 
 func (s *Store) copyTree(ctx context.Context, r *Registration, target string) error {
-	src, err := os.OpenFile(r.Out, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	src, err := tree.Open(r.Out, false)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (s *Store) copyTree(ctx context.Context, r *Registration, target string) er
 	if err := os.Mkdir(target, 0o700); err != nil {
 		return err
 	}
-	dst, err := os.OpenFile(target, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dst, err := tree.Open(target, false)
 	if err != nil {
 		return err
 	}

@@ -192,6 +192,23 @@ func (n *Node) open(unlock bool) error {
 	return nil
 }
 
+// Open opens the directory path, which is no link, for the other functions. With unlock, one whose mode keeps its owner out
+// is made accessible first.
+func Open(path string, unlock bool) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Open(path, flags, 0)
+	if unlock && errors.Is(err, unix.EACCES) {
+		var st unix.Stat_t
+		if err = unix.Lstat(path, &st); err == nil {
+			fd, err = openLocked(unix.AT_FDCWD, path, &st, flags)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // openLocked opens an entry whose mode keeps its owner out: by an O_PATH descriptor, so that what is checked, made
 // accessible and opened is one inode.
 func openLocked(dir int, name string, want *unix.Stat_t, flags int) (int, error) {
