@@ -188,10 +188,12 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 	if err != nil {
 		return err
 	}
-	if err := d.root.MkdirAll(path.Join(newTree, tree), 0o755); err != nil {
-		return err
+	for _, name := range []string{newTree, newTree + "/" + tree} {
+		if err := errors.Join(d.root.Mkdir(name, 0o755), d.root.Chmod(name, 0o755)); err != nil {
+			return err
+		}
 	}
-	f, err := d.root.Open(path.Join(newTree, tree))
+	f, err := d.root.Open(newTree + "/" + tree)
 	if err != nil {
 		return err
 	}
@@ -228,7 +230,7 @@ func (d *dir) write(name string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 }
 
 // sync makes the entries of a directory durable.

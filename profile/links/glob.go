@@ -53,7 +53,7 @@ func ParseGlob(pattern string) (Glob, error) {
 // as it is given; an absolute one ignores dir. Directories are among them only when dirs is set; a link never counts as one.
 // A directory that cannot be read is an error where it must be listed, and passed through by literal components.
 func (g Glob) Expand(tree Tree, dir string, dirs bool) ([]string, error) {
-	w := walk{tree: tree, dirs: dirs, listed: map[string][]fs.DirEntry{}}
+	w := walk{tree: tree, dirs: dirs, listed: map[string][]fs.DirEntry{}, done: map[visit]bool{}}
 	if g.absolute {
 		dir = "/"
 	}
@@ -69,11 +69,22 @@ type walk struct {
 	dirs   bool
 	listed map[string][]fs.DirEntry
 	found  []string
+	// done says which parts, by their number, were matched below a directory, because several "**" come there many ways.
+	done map[visit]bool
+}
+
+type visit struct {
+	dir  string
+	left int
 }
 
 // match adds what parts match below dir.
 func (w *walk) match(dir string, parts []string) error {
-	part, rest := parts[0], parts[1:]
+	part, rest, key := parts[0], parts[1:], visit{dir, len(parts)}
+	if w.done[key] {
+		return nil
+	}
+	w.done[key] = true
 	switch {
 	case part == "" || part == "." || part == "..":
 		return nil

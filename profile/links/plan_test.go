@@ -316,6 +316,18 @@ func TestHostileTree(t *testing.T) {
 	}
 }
 
+// Several "**" come to one directory in very many ways; each is looked at once.
+func TestManyStars(t *testing.T) {
+	deep := strings.Repeat("d/", 40) + "f"
+	g, err := ParseGlob(strings.Repeat("**/*/", 20) + "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := g.Expand(tree(deep), "", false); err != nil || !slices.Equal(got, []string{deep}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 // A directory that cannot be listed must not lose its links in silence.
 func TestUnreadable(t *testing.T) {
 	for _, pattern := range []string{"*", "**/*", "a/*"} {
