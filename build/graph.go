@@ -17,7 +17,7 @@ import (
 // Derivations looks up what the store has. Implementations are safe for concurrent use.
 type Derivations interface {
 	// Derivation returns the derivation with this ID; an error when the store lacks it.
-	Derivation(id artifact.DerivationID) (artifact.Derivation, error)
+	Derivation(id artifact.DerivationID) (*artifact.Derivation, error)
 }
 
 // Node is one build in a Graph: a spec, or a derivation of the store that a spec names by ID.
@@ -209,10 +209,9 @@ func (l *loader) canonicalize(level []reference) error {
 	})
 }
 
-func (l *loader) read(n *Node, r reference) error {
+func (l *loader) read(n *Node, r reference) (err error) {
 	if r.file == "" {
-		d, err := l.store.Derivation(r.id)
-		n.Derivation = &d
+		n.Derivation, err = l.store.Derivation(r.id)
 		return err
 	}
 	text, err := readFile(r.canonical)

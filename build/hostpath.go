@@ -81,7 +81,7 @@ func (r *resolution) hostPath(p spec.HostPath) (found artifact.HostPath, err err
 		found.Identity = "id:" + p.ID
 		return found, nil
 	}
-	digest, err := r.Files.TreeDigest(r.ctx, p.Path)
+	digest, err := r.HostDigest(r.ctx, p.Path)
 	found.Identity = digest.String()
 	return found, reason(err)
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"hdjail/artifact"
+	"hdjail/artifact/match"
+	"hdjail/build/sources/unpack"
 	"hdjail/build/spec"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
@@ -24,14 +27,12 @@ type HostPackages interface {
 	Compose(ctx context.Context, pins []hostpkgs.Pinned, mountpoints []hostpkgs.Mountpoint) (hostpkgs.Tree, error)
 }
 
-// Files identifies files of the machine that specs name by path. Safe for concurrent use.
-type Files interface {
+// LocalSources keeps files and trees that specs name by path; *sources.Store is one. Safe for concurrent use.
+type LocalSources interface {
 	// AddLocal makes the file or tree at path a stored source and returns its digest: "blake3:…" or "tree:…".
 	AddLocal(ctx context.Context, path string) (digest string, err error)
-	// Archive reports whether the stored file with this digest is an archive that can be unpacked.
-	Archive(digest string) (bool, error)
-	// TreeDigest returns the digest of the file or tree at path, which is no symbolic link.
-	TreeDigest(ctx context.Context, path string) (artifact.TreeDigest, error)
+	// OpenFile opens a stored file.
+	OpenFile(digest string) (*os.File, error)
 }
 
 // Resolver turns specs into derivations. It is read-only while Resolve runs.
@@ -39,7 +40,9 @@ type Resolver struct {
 	// System is that of the machine that builds, like "x86_64-linux"; Prefix is the store's.
 	System, Prefix string
 	Host           HostPackages
-	Files          Files
+	Sources        LocalSources
+	// HostDigest returns the digest of a whitelisted file or tree, which is no symbolic link.
+	HostDigest func(ctx context.Context, path string) (artifact.TreeDigest, error)
 	// Home is the caller's home directory, which cannot be whitelisted as a whole.
 	Home string
 	// Mode replaces the mode of specs: hide and fail in the whole plan, log and off for targets only. Empty replaces none.
@@ -47,7 +50,7 @@ type Resolver struct {
 	// Degraded are the degradations that the user allowed.
 	Degraded []string
 	// Matches are matchers by name or ID of a derivation, over all others.
-	Matches map[string]string
+	Matches map[string]match.Matcher
 }
 
 // Plan is a resolved graph: what the targets reach, dependencies before dependants, ties by ID, each derivation once.
@@ -69,8 +72,9 @@ type Step struct {
 	Mode   policies.Mode
 	Policy policies.Policy
 	Limits spec.Limits
-	// Match is the matcher to use, as text; empty for the default. MatchFrom says who wants it.
-	Match, MatchFrom string
+	// Matcher picks among its realizations; matcherFrom says who wants it.
+	Matcher     match.Matcher
+	matcherFrom string
 	// URLs are hints for each source, by digest.
 	URLs map[string][]string
 
@@ -87,7 +91,11 @@ func (s *Step) Name() string {
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
 func (r *Resolver) Resolve(ctx context.Context, g *Graph) (*Plan, error) {
-	s := &resolution{Resolver: r, ctx: ctx, steps: make([]*Step, len(g.Nodes)), target: map[*Node]bool{}}
+	standard, err := match.Parse("")
+	if err != nil {
+		return nil, err
+	}
+	s := &resolution{Resolver: r, ctx: ctx, steps: make([]*Step, len(g.Nodes)), target: map[*Node]bool{}, standard: standard}
 	for _, n := range g.Targets {
 		s.target[n] = true
 	}
@@ -127,15 +135,17 @@ type resolution struct {
 	ctx    context.Context
 	steps  []*Step
 	target map[*Node]bool
-	pins   memo[[]artifact.HostPackage]
-	owners memo[string]
-	locals memo[artifact.Source]
-	paths  memo[artifact.HostPath]
-	policy memo[policies.Policy]
+	// standard is the matcher where nobody states one.
+	standard match.Matcher
+	pins     memo[[]artifact.HostPackage]
+	owners   memo[string]
+	locals   memo[artifact.Source]
+	paths    memo[artifact.HostPath]
+	policy   memo[policies.Policy]
 }
 
 func (r *resolution) node(n *Node) (err error) {
-	step := &Step{Spec: n.Spec, URLs: map[string][]string{}}
+	step := &Step{Spec: n.Spec, URLs: map[string][]string{}, Matcher: r.standard}
 	for _, dep := range n.Dependencies {
 		step.Dependencies = append(step.Dependencies, r.steps[dep.index])
 	}
@@ -166,7 +176,10 @@ func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mod
 // spec fills in the step of a node that has one.
 func (r *resolution) spec(n *Node, step *Step) error {
 	s := n.Spec
-	step.Mode, step.Limits, step.Match, step.MatchFrom = s.Mode, s.Limits, s.Match, s.File
+	step.Mode, step.Limits = s.Mode, s.Limits
+	if s.Match != nil {
+		step.Matcher, step.matcherFrom = s.Match, s.File
+	}
 	if r.Mode.Contains() || r.Mode != "" && r.target[n] {
 		step.Mode = r.Mode
 	}
@@ -261,11 +274,16 @@ func (r *resolution) sources(n *Node, step *Step) ([]artifact.Source, error) {
 
 // local identifies a local source; Unpack tells whether there is something to unpack.
 func (r *resolution) local(file string) (s artifact.Source, err error) {
-	if s.Digest, err = r.Files.AddLocal(r.ctx, file); err != nil || strings.HasPrefix(s.Digest, "tree:") {
+	if s.Digest, err = r.Sources.AddLocal(r.ctx, file); err != nil || strings.HasPrefix(s.Digest, "tree:") {
 		return artifact.Source{Digest: s.Digest, Unpack: true}, err
 	}
-	s.Unpack, err = r.Files.Archive(s.Digest)
-	return s, err
+	f, err := r.Sources.OpenFile(s.Digest)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	s.Unpack = unpack.Detect(f) != ""
+	return s, nil
 }
 
 // hostPackages pins what the spec lists and, unless a whitelisted path covers it, the owner of the interpreter.
@@ -362,19 +380,19 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 		for i, dep := range n.Spec.Dependencies {
 			step := r.steps[n.Dependencies[i].index]
 			switch {
-			case dep.Match == "":
+			case dep.Match == nil:
 				continue
-			case stated[step] && step.Match != dep.Match:
+			case stated[step] && step.Matcher.String() != dep.Match.String():
 				return n.Spec.ErrorAt("dependencies", i, fmt.Errorf("matcher %q for %s, but %s wants %q", dep.Match, step.Name(),
-					step.MatchFrom, step.Match), "use --match to decide")
+					step.matcherFrom, step.Matcher), "use --match to decide")
 			}
-			stated[step], step.Match, step.MatchFrom = true, dep.Match, n.Spec.File
+			stated[step], step.Matcher, step.matcherFrom = true, dep.Match, n.Spec.File
 		}
 	}
 	for _, step := range p.Steps {
 		for _, key := range []string{step.Derivation.Name, step.ID.String()} {
-			if match, ok := r.Matches[key]; ok {
-				step.Match, step.MatchFrom = match, "--match"
+			if m, ok := r.Matches[key]; ok {
+				step.Matcher, step.matcherFrom = m, "the caller"
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/agext/levenshtein"
 
 	"hdjail/artifact"
+	"hdjail/artifact/match"
 	"hdjail/policies"
 )
 
@@ -251,7 +252,17 @@ func (d *decoder) network(n node) string {
 	return text
 }
 
-func (d *decoder) matcher(n node) string { return d.nonempty(n) }
+func (d *decoder) matcher(n node) match.Matcher {
+	text := d.nonempty(n)
+	if d.err != nil {
+		return nil
+	}
+	m, err := match.Parse(text)
+	if err != nil {
+		d.fail(n, err.Error(), "")
+	}
+	return m
+}
 
 func (d *decoder) count(n node) int64 {
 	if !d.want(n, isNumber) {

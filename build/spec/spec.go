@@ -3,6 +3,7 @@ package spec
 import (
 	"time"
 
+	"hdjail/artifact/match"
 	"hdjail/jail"
 	"hdjail/policies"
 )
@@ -35,8 +36,8 @@ type Spec struct {
 	// Network is "none".
 	Network string `json:"network,omitempty"`
 	Limits  Limits `json:"limits,omitzero"`
-	// Match is the matcher for realizations of this spec, as text; empty for the default.
-	Match string `json:"match,omitempty"`
+	// Match picks among the realizations of this spec; nil for the default.
+	Match match.Matcher `json:"match,omitempty"`
 
 	text   []byte
 	places []place
@@ -79,8 +80,8 @@ type Dependency struct {
 	ID string `json:"id,omitempty"`
 	// As is the NAME of $NAME_DIR and $NAME_ID; empty for one made from the dependency's name.
 	As string `json:"as,omitempty"`
-	// Match is the matcher that this dependant wants, as text; empty for none.
-	Match string `json:"match,omitempty"`
+	// Match is the matcher that this dependant wants; nil for none.
+	Match match.Matcher `json:"match,omitempty"`
 	// Many mounts every selected realization, below /deps/NAME.
 	Many bool `json:"many,omitempty"`
 }

@@ -1,0 +1,245 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"hdjail/artifact"
+	"hdjail/artifact/collect"
+	"hdjail/artifact/lease"
+	"hdjail/artifact/store"
+	"hdjail/build/jailplan"
+	"hdjail/build/sources"
+	"hdjail/jail"
+)
+
+// Sources brings and places inputs; *sources.Store is one. Safe for concurrent use.
+type Sources interface {
+	Fetch(ctx context.Context, r sources.Request, progress sources.Progress) error
+	Place(ctx context.Context, source artifact.Source, dest sources.Dest) error
+}
+
+// Builder realizes derivations. Its fields are set once; then it may be used by several goroutines.
+type Builder struct {
+	Store   *store.Store
+	Sources Sources
+	Host    HostPackages
+	Runner  jail.Runner
+	// Collect makes an output canonical; nil is collect.Collect in this process.
+	Collect func(ctx context.Context, dir string, o collect.Options) (collect.Result, error)
+	// Events is told what happens; nil for nobody.
+	Events EventSink
+	// Now is the clock of records and events.
+	Now func() time.Time
+	// Identity stands in build records.
+	Identity artifact.Builder
+	// Limits are those of a build that states none.
+	Limits jail.Limits
+	// LockWait is how long to wait for another process that builds the same; 0 is as long as that lives.
+	LockWait time.Duration
+	// KeepFailed keeps what a failed build left.
+	KeepFailed bool
+	// Home is the caller's home directory, which mode log shows.
+	Home string
+}
+
+// Task is one derivation to realize in a given context.
+type Task struct {
+	Step *Step
+	// Context is what was chosen for the direct dependencies, Closure what the jail shows, deeper ones included.
+	Context artifact.Context
+	Closure []jailplan.Dependency
+	// Jobs is the value of $JOBS.
+	Jobs int
+	// Rebuild runs the build even if there is a realization.
+	Rebuild bool
+}
+
+// Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it
+// runs the build in a jail and registers what comes out. It returns the selection, and whether nothing was run. A build
+// that failed is a *Failure, and has a build record. Cancelling ctx kills the jail and registers nothing.
+func (b *Builder) Build(ctx context.Context, t Task) (selected []artifact.Realization, cached bool, err error) {
+	selected, need, err := b.ask(t)
+	if err != nil || need == 0 {
+		return selected, true, err
+	}
+	b.send(t.Step, Event{Event: "build.start"})
+	lock, err := b.lock(ctx, t.Step)
+	if err != nil {
+		return nil, false, err
+	}
+	defer lock.Release()
+	if selected, need, err = b.ask(t); err != nil || need == 0 { // another process may have built it meanwhile
+		return selected, true, err
+	}
+	t.Rebuild = false
+	for range need {
+		if err := b.run(ctx, t, lock); err != nil {
+			return nil, false, err
+		}
+	}
+	selected, need, err = b.ask(t)
+	if err == nil && need > 0 {
+		err = fmt.Errorf("realize %s: the matcher %s still wants %d more builds", t.Step.Name(), t.Step.Matcher, need)
+	}
+	return selected, false, err
+}
+
+// run is one run of a build, from an empty scratch to a registered realization.
+func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error) {
+	if err := b.fetch(ctx, t.Step); err != nil {
+		return err
+	}
+	r, err := b.newRun(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = r.failed(ctx, err)
+		if closed := r.close(); err == nil {
+			err = closed
+		}
+	}()
+	if err := lock.SetLog(r.logPath()); err != nil {
+		return err
+	}
+	if err := r.placeSources(ctx); err != nil {
+		return err
+	}
+	config, err := r.plan(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := r.execute(ctx, config)
+	if err != nil {
+		return err
+	}
+	if err := r.judge(result); err != nil {
+		return err
+	}
+	collected, err := r.collect(ctx)
+	if err != nil {
+		return err
+	}
+	return r.register(ctx, collected, result)
+}
+
+// ask applies the step's matcher to the realizations in the task's context.
+func (b *Builder) ask(t Task) (selected []artifact.Realization, need int, err error) {
+	if t.Rebuild {
+		return nil, 1, nil
+	}
+	all, err := b.Store.Realizations(t.Step.ID)
+	if err != nil {
+		return nil, 0, fmt.Errorf("realize %s: %w", t.Step.Name(), err)
+	}
+	var candidates []artifact.Realization
+	for _, r := range all {
+		if r.Context.Equal(t.Context) {
+			candidates = append(candidates, r)
+		}
+	}
+	answer, err := t.Step.Matcher.Match(candidates)
+	if err != nil {
+		return nil, 0, fmt.Errorf("realize %s: %w", t.Step.Name(), err)
+	}
+	for _, id := range answer.Select {
+		for _, c := range candidates {
+			if c.ID == id {
+				selected = append(selected, c)
+			}
+		}
+	}
+	return selected, answer.Need, nil
+}
+
+func (b *Builder) lock(ctx context.Context, step *Step) (*lease.Lock, error) {
+	b.phase(step, "lock")
+	return b.Store.Lock(ctx, step.ID, lease.Options{Timeout: b.LockWait, Waiting: func(i lease.Info) {
+		b.send(step, Event{Event: "build.phase", Phase: "lock", Text: "waiting for " + i.Holder.String()})
+	}})
+}
+
+// fetch brings the sources that the store lacks.
+func (b *Builder) fetch(ctx context.Context, step *Step) error {
+	if len(step.Derivation.Sources) > 0 {
+		b.phase(step, "fetch")
+	}
+	for _, source := range step.Derivation.Sources {
+		var last time.Time
+		err := b.Sources.Fetch(ctx, sources.Request{Digest: source.Digest, URLs: step.URLs[source.Digest]}, func(done, total int64) {
+			if now := b.Now(); now.Sub(last) > 100*time.Millisecond || done == total {
+				last = now
+				b.send(step, Event{Event: "build.fetch", Source: source.Digest, Done: done, Total: total})
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("fetch sources of %s: %w", step.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) phase(step *Step, phase string) {
+	b.send(step, Event{Event: "build.phase", Phase: phase})
+}
+
+// send completes an event and passes it on. step is nil for one about the whole plan.
+func (b *Builder) send(step *Step, e Event) {
+	if b.Events == nil {
+		return
+	}
+	e.Version, e.Time = EventVersion, b.Now()
+	if step != nil {
+		e.Drv, e.Name = step.ID.String(), step.Name()
+	}
+	b.Events.Send(e)
+}
+
+// collect makes the output canonical. What no output may hold is a failure of the build.
+func (r *run) collect(ctx context.Context) (collect.Result, error) {
+	do := r.b.Collect
+	if do == nil {
+		do = collect.Collect
+	}
+	o := collect.Options{UID: r.scratch.UID, Artifact: r.artifact(), Allowed: r.allowed}
+	for _, d := range r.t.Closure {
+		if !d.Many {
+			o.Dependencies = append(o.Dependencies, d.Public)
+		}
+	}
+	for _, dep := range r.t.Step.Dependencies {
+		o.Direct = append(o.Direct, dep.Derivation.StoreName())
+	}
+	result, err := do(ctx, r.scratch.Out(), o)
+	var refused *collect.RefusedError
+	if errors.As(err, &refused) {
+		return result, r.failure("output", "left an output that cannot be kept: "+err.Error(), err)
+	}
+	return result, err
+}
+
+// allowed reports whether an absolute link of the output may lead to path: to what the whitelist shows.
+func (r *run) allowed(path string) bool {
+	if !r.view.Mode.Contains() {
+		return true
+	}
+	for _, p := range r.view.Paths {
+		if p.Path == path || len(path) > len(p.Path) && path[:len(p.Path)+1] == p.Path+"/" {
+			return true
+		}
+	}
+	if r.view.Tree.Path == "" {
+		return false
+	}
+	root, err := os.OpenRoot(r.view.Tree.Path)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	_, err = root.Lstat(path[1:])
+	return err == nil
+}

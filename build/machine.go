@@ -1,0 +1,110 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hdjail/build/jailplan"
+	"hdjail/hostpkgs"
+	"hdjail/jail"
+	"hdjail/mounts"
+	"hdjail/policies"
+)
+
+// HostTree lists the root directory of this machine as modes log and off show it: directories, files and links.
+func HostTree() (hostpkgs.Tree, error) {
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return hostpkgs.Tree{}, fmt.Errorf("list host: %w", err)
+	}
+	tree := hostpkgs.Tree{Path: "/"}
+	for _, e := range entries {
+		top := hostpkgs.TopEntry{Name: e.Name(), IsDir: e.IsDir()}
+		switch {
+		case e.Type()&os.ModeSymlink != 0:
+			if top.Link, err = os.Readlink("/" + e.Name()); err != nil {
+				return tree, fmt.Errorf("list host: %w", err)
+			}
+		case !e.IsDir() && !e.Type().IsRegular():
+			continue
+		}
+		tree.Top = append(tree.Top, top)
+	}
+	return tree, nil
+}
+
+// Secrets finds what of the policy's never list exists on this machine. home is the caller's home directory.
+func Secrets(p policies.Policy, home string) []jailplan.Secret {
+	var list []jailplan.Secret
+	for _, never := range p.Never {
+		if rest, inHome := strings.CutPrefix(never, "~"); inHome {
+			if home == "" {
+				continue
+			}
+			never = home + rest
+		}
+		resolved, err := filepath.EvalSymlinks(never)
+		if err != nil {
+			continue // not there, or not for this user to see
+		}
+		info, err := os.Stat(resolved)
+		if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
+			continue
+		}
+		list = append(list, jailplan.Secret{Path: resolved, Directory: info.IsDir()})
+	}
+	return list
+}
+
+// PrepareScratch writes into the scratch what the planned jail needs there: generated files, and mount points below the
+// scratch's own directories. The build has not run, so the scratch holds nothing hostile but unpacked sources.
+func PrepareScratch(c jail.Config) error {
+	root, err := os.OpenRoot(c.Scratch.Dir)
+	if err != nil {
+		return fmt.Errorf("prepare scratch: %w", err)
+	}
+	defer root.Close()
+	if err := root.Mkdir(jailplan.GeneratedDir, 0o755); err != nil {
+		return fmt.Errorf("prepare scratch: %w", err)
+	}
+	for name, content := range jailplan.Generated() {
+		err := root.WriteFile(jailplan.GeneratedDir+"/"+name, []byte(content), 0o444)
+		if err == nil {
+			err = root.Chmod(jailplan.GeneratedDir+"/"+name, 0o444) // whatever the umask
+		}
+		if err != nil {
+			return fmt.Errorf("prepare scratch: %w", err)
+		}
+	}
+	for _, e := range c.Mounts.Entries {
+		over, found := c.Mounts.Under(e.Target)
+		inScratch, ok := strings.CutPrefix(over.Source, c.Scratch.Dir+"/")
+		if !found || !ok || !e.Mounted() {
+			continue
+		}
+		if err := mountpoint(root, filepath.Join(inScratch, strings.TrimPrefix(e.Target, over.Target)), e); err != nil {
+			return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
+		}
+	}
+	return nil
+}
+
+func mountpoint(root *os.Root, name string, e mounts.Entry) error {
+	if e.IsDir() {
+		return root.MkdirAll(name, 0o755)
+	}
+	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}

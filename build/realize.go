@@ -1,0 +1,347 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hdjail/artifact"
+	"hdjail/build/jailplan"
+	"hdjail/jail"
+)
+
+// Options say how a plan is realized.
+type Options struct {
+	// Jobs is how many builds run at once, CPUs how many processors they share; each is the machine's number when 0.
+	Jobs, CPUs int
+	// KeepGoing builds all that depends on no failure; otherwise nothing is started after the first one.
+	KeepGoing bool
+	// DryRun builds nothing: what would be built is left without an error and without realizations.
+	DryRun bool
+	// RealizedOnly makes a step without a realization an error, *Unrealized.
+	RealizedOnly bool
+	// Rebuild are the steps to build again.
+	Rebuild map[artifact.DerivationID]bool
+}
+
+// Result is what became of one step.
+type Result struct {
+	Step *Step
+	// Realizations are those selected; none when Err is set, or in a dry run when the step would be built.
+	Realizations []artifact.Realization
+	// Cached tells that no build was run for it.
+	Cached bool
+	// Duration is how long its realization took.
+	Duration time.Duration
+	// Err is a *Failure, *Skipped, *Unrealized or what kept the build from running.
+	Err error
+}
+
+// DefaultLimits are the limits of a build that states none: they stop what has run away.
+func DefaultLimits() jail.Limits {
+	return jail.Limits{Pids: 4096, Wall: 24 * time.Hour, Silence: 2 * time.Hour, Output: 64 << 30, Log: 256 << 20}
+}
+
+// Realize gives every step of the plan a realization, and builds what has none, as many at a time as o.Jobs says. The
+// results are parallel to p.Steps. The error is the first failure, in time; the others are in the results.
+func (b *Builder) Realize(ctx context.Context, p *Plan, o Options) ([]Result, error) {
+	if o.Jobs < 1 {
+		o.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if o.CPUs < 1 {
+		o.CPUs = runtime.GOMAXPROCS(0)
+	}
+	b.announce(p)
+	s := &schedule{b: b, o: o, results: make([]Result, len(p.Steps)), waiting: make([]int, len(p.Steps)),
+		dependants: make([][]*Step, len(p.Steps))}
+	if err := s.survey(ctx, p); err != nil {
+		return s.results, err
+	}
+	if o.DryRun {
+		return s.results, nil
+	}
+	s.run(ctx)
+	s.skipRest(p)
+	return s.results, s.failure
+}
+
+func (b *Builder) announce(p *Plan) {
+	if b.Events == nil {
+		return
+	}
+	b.send(nil, Event{Event: "plan", Total: int64(len(p.Steps))})
+	targets := map[*Step]bool{}
+	for _, t := range p.Targets {
+		targets[t] = true
+	}
+	for _, step := range p.Steps {
+		e := Event{Event: "step", Target: targets[step]}
+		for _, dep := range step.Dependencies {
+			e.Dependencies = append(e.Dependencies, dep.ID.String())
+		}
+		b.send(step, e)
+	}
+}
+
+// schedule is one run of Realize. All fields belong to the goroutine that runs it; builds only send on done.
+type schedule struct {
+	b       *Builder
+	o       Options
+	results []Result
+	// waiting counts the dependencies of a step without a realization, dependants are those that it keeps waiting.
+	waiting    []int
+	dependants [][]*Step
+	ready      []*Step
+	failure    error
+}
+
+// survey finds what is realized already, a level of the plan at a time and in parallel, and queues the rest.
+func (s *schedule) survey(ctx context.Context, p *Plan) error {
+	for _, level := range stepLevels(p.Steps) {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		err := parallel(len(level), func(i int) error { return s.look(level[i]) })
+		if err != nil {
+			return err
+		}
+	}
+	for _, step := range p.Steps {
+		if s.results[step.index].Realizations != nil {
+			s.done(&s.results[step.index])
+			continue
+		}
+		for _, dep := range step.Dependencies {
+			if s.results[dep.index].Realizations == nil {
+				s.waiting[step.index]++
+				s.dependants[dep.index] = append(s.dependants[dep.index], step)
+			}
+		}
+		if s.waiting[step.index] == 0 {
+			s.ready = append(s.ready, step)
+		}
+		if s.o.RealizedOnly {
+			return &Unrealized{ID: step.ID, Name: step.Name()}
+		}
+	}
+	return nil
+}
+
+// look asks for the realizations of a step whose dependencies all have some.
+func (s *schedule) look(step *Step) error {
+	result := &s.results[step.index]
+	result.Step = step
+	context, complete := s.context(step)
+	if !complete || s.o.Rebuild[step.ID] {
+		return nil
+	}
+	selected, _, err := s.b.ask(Task{Step: step, Context: context})
+	result.Realizations, result.Cached = selected, selected != nil
+	return err
+}
+
+// stepLevels groups steps, sorted ones, so that each depends on earlier groups only.
+func stepLevels(steps []*Step) [][]*Step {
+	depth := make([]int, len(steps))
+	var groups [][]*Step
+	for i, step := range steps {
+		for _, dep := range step.Dependencies {
+			depth[i] = max(depth[i], depth[dep.index]+1)
+		}
+		if depth[i] == len(groups) {
+			groups = append(groups, nil)
+		}
+		groups[depth[i]] = append(groups[depth[i]], step)
+	}
+	return groups
+}
+
+// context is what was chosen for the direct dependencies, and whether all have something.
+func (s *schedule) context(step *Step) (artifact.Context, bool) {
+	chosen := make(artifact.Context, len(step.Dependencies))
+	for _, dep := range step.Dependencies {
+		realizations := s.results[dep.index].Realizations
+		if len(realizations) == 0 {
+			return nil, false
+		}
+		chosen[dep.ID] = identities(realizations)
+	}
+	return chosen, true
+}
+
+func identities(list []artifact.Realization) []artifact.RealizationID {
+	ids := make([]artifact.RealizationID, len(list))
+	for i, r := range list {
+		ids[i] = r.ID
+	}
+	slices.SortFunc(ids, func(a, b artifact.RealizationID) int { return slices.Compare(a[:], b[:]) })
+	return ids
+}
+
+// run starts builds while there are some that can be, and takes what comes of them.
+func (s *schedule) run(ctx context.Context) {
+	var group errgroup.Group
+	finished := make(chan Result)
+	running := 0
+	for {
+		for running < s.o.Jobs && len(s.ready) > 0 && (s.failure == nil || s.o.KeepGoing) && ctx.Err() == nil {
+			step := s.ready[0]
+			s.ready = s.ready[1:]
+			task := s.task(step, running)
+			running++
+			group.Go(func() error {
+				finished <- s.b.realize(ctx, task)
+				return nil
+			})
+		}
+		if running == 0 {
+			break
+		}
+		r := <-finished
+		running--
+		s.results[r.Step.index] = r
+		s.done(&r)
+	}
+	group.Wait()
+	if s.failure == nil && ctx.Err() != nil {
+		s.failure = context.Cause(ctx)
+	}
+}
+
+// task puts together what a build needs. Processors are divided among the builds that run at the same time.
+func (s *schedule) task(step *Step, running int) Task {
+	context, _ := s.context(step)
+	t := Task{Step: step, Context: context, Rebuild: s.o.Rebuild[step.ID]}
+	t.Jobs = max(1, s.o.CPUs/min(s.o.Jobs, running+1+len(s.ready)))
+	if cpu := step.Limits.CPU; cpu > 0 {
+		t.Jobs = max(1, min(t.Jobs, int(cpu)))
+	}
+	t.Closure = s.closure(step)
+	return t
+}
+
+// closure lists everything below a step with what was chosen for it: direct dependencies first, in order, under their
+// names, then deeper ones.
+func (s *schedule) closure(step *Step) []jailplan.Dependency {
+	var list []jailplan.Dependency
+	seen := map[*Step]bool{}
+	view := func(dep *Step, as string, many bool) {
+		d := jailplan.Dependency{ID: dep.ID, Public: s.b.Store.PublicPath(&dep.Derivation), As: as, Many: many}
+		d.IDs = identities(s.results[dep.index].Realizations)
+		for _, id := range d.IDs {
+			d.Outs = append(d.Outs, s.b.Store.OutPath(id))
+		}
+		list = append(list, d)
+	}
+	queue := slices.Clone(step.Dependencies)
+	for i, dep := range step.Dependencies {
+		stated := step.Derivation.Dependencies[i]
+		view(dep, stated.As, stated.Many)
+		seen[dep] = true
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		for i, dep := range queue[0].Dependencies {
+			if !seen[dep] && !queue[0].Derivation.Dependencies[i].Many {
+				seen[dep] = true
+				view(dep, "", false)
+				queue = append(queue, dep)
+			}
+		}
+	}
+	return list
+}
+
+// done takes a result: it frees those that waited for it, or skips them.
+func (s *schedule) done(r *Result) {
+	s.b.report(r)
+	if r.Err != nil {
+		if s.failure == nil {
+			s.failure = r.Err
+		}
+		s.skip(r.Step, r.Err)
+		return
+	}
+	for _, step := range s.dependants[r.Step.index] {
+		if s.waiting[step.index]--; s.waiting[step.index] == 0 && s.results[step.index].Err == nil {
+			s.ready = append(s.ready, step)
+		}
+	}
+}
+
+// skip marks everything that depends on a failed step.
+func (s *schedule) skip(failed *Step, cause error) {
+	for queue := slices.Clone(s.dependants[failed.index]); len(queue) > 0; queue = queue[1:] {
+		r := &s.results[queue[0].index]
+		if r.Err != nil {
+			continue
+		}
+		r.Err = &Skipped{Name: r.Step.Name(), Err: cause}
+		s.b.report(r)
+		queue = append(queue, s.dependants[r.Step.index]...)
+	}
+}
+
+// skipRest marks what was never started.
+func (s *schedule) skipRest(p *Plan) {
+	for i := range p.Steps {
+		if r := &s.results[i]; r.Err == nil && r.Realizations == nil {
+			r.Err = &Skipped{Name: r.Step.Name(), Err: s.failure}
+			s.b.report(r)
+		}
+	}
+}
+
+// realize is Build with the clock around it.
+func (b *Builder) realize(ctx context.Context, t Task) Result {
+	started := b.Now()
+	selected, cached, err := b.Build(ctx, t)
+	return Result{Step: t.Step, Realizations: selected, Cached: cached, Err: err, Duration: b.Now().Sub(started)}
+}
+
+// report sends the event of a result.
+func (b *Builder) report(r *Result) {
+	if b.Events == nil {
+		return
+	}
+	e := Event{Event: "build.done", Status: "built", Seconds: r.Duration.Seconds()}
+	var failure *Failure
+	var skipped *Skipped
+	switch {
+	case errors.As(r.Err, &skipped):
+		e.Status, e.Error = "skipped", r.Err.Error()
+	case errors.As(r.Err, &failure):
+		e.Status, e.Error, e.Kind = "failed", r.Err.Error(), failure.Kind
+	case r.Err != nil:
+		e.Status, e.Error = "failed", r.Err.Error()
+	case r.Cached:
+		e.Status = "cached"
+	}
+	if len(r.Realizations) > 0 {
+		e.Realization = r.Realizations[0].ID.String()
+		e.Path = b.Store.OutPath(r.Realizations[0].ID)
+	}
+	b.send(r.Step, e)
+}
+
+// Paths returns where a person finds the selected realizations: the public path where that leads to the only one, else
+// the places in the store.
+func (b *Builder) Paths(r Result) []string {
+	var paths []string
+	for _, realization := range r.Realizations {
+		paths = append(paths, b.Store.OutPath(realization.ID))
+	}
+	if len(paths) == 1 {
+		public := b.Store.PublicPath(&r.Step.Derivation)
+		there, err1 := os.Stat(public)
+		chosen, err2 := os.Stat(paths[0])
+		if err1 == nil && err2 == nil && os.SameFile(there, chosen) {
+			return []string{public}
+		}
+	}
+	return paths
+}

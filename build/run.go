@@ -1,0 +1,227 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/artifact"
+	"hdjail/artifact/collect"
+	"hdjail/artifact/store"
+	"hdjail/build/jailplan"
+	"hdjail/build/sources"
+	"hdjail/hostpkgs"
+	"hdjail/jail"
+)
+
+// run is one run of a build: everything that it holds, and what is known of it so far.
+type run struct {
+	b       *Builder
+	t       Task
+	temp    *store.Temp
+	scratch *jail.Scratch
+	log     *logWriter
+	logFile *os.File
+	view    jailplan.View
+	started time.Time
+	limits  jail.Limits
+	result  jail.Result
+}
+
+// newRun makes the scratch, and opens the log in it.
+func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
+	r := &run{b: b, t: t, started: b.Now(), limits: t.Step.Limits.Over(b.Limits)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.temp, err = b.Store.NewTemp(); err != nil {
+		return nil, err
+	}
+	if r.scratch, err = b.Runner.Scratch(ctx, r.temp.Dir); err != nil {
+		return nil, err
+	}
+	if r.logFile, err = os.OpenFile(r.logPath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, err
+	}
+	r.log = &logWriter{file: r.logFile}
+	if b.Events != nil {
+		r.log.lines = func(text string) { b.send(t.Step, Event{Event: "build.log", Text: text}) }
+	}
+	return r, nil
+}
+
+// close removes what is left of the run. It may be called for a run that is not complete.
+func (r *run) close() error {
+	var errs []error
+	if r.logFile != nil {
+		errs = append(errs, r.logFile.Close())
+	}
+	errs = append(errs, r.scratch.Close())
+	if r.temp != nil {
+		errs = append(errs, r.temp.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *run) logPath() string { return r.temp.Dir + "/log" }
+
+func (r *run) artifact() string { return r.b.Store.PublicPath(&r.t.Step.Derivation) }
+
+func (r *run) placeSources(ctx context.Context) error {
+	list := r.t.Step.Derivation.Sources
+	if len(list) == 0 {
+		return nil
+	}
+	r.b.phase(r.t.Step, "sources")
+	dir, err := os.OpenFile(r.scratch.Build(), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, source := range list {
+		if err := r.b.Sources.Place(ctx, source, sources.Dest{Dir: dir, UID: r.scratch.UID, GID: r.scratch.GID}); err != nil {
+			return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+		}
+	}
+	return nil
+}
+
+// plan composes the host packages and decides what the jail looks like.
+func (r *run) plan(ctx context.Context) (jail.Config, error) {
+	d := &r.t.Step.Derivation
+	view, err := r.b.view(ctx, r.t, r.scratch)
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	r.view = view
+	return jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: r.limits, Jobs: r.t.Jobs}.Config()
+}
+
+// view is what a build sees.
+func (b *Builder) view(ctx context.Context, t Task, scratch *jail.Scratch) (v jailplan.View, err error) {
+	d := &t.Step.Derivation
+	v = jailplan.View{Name: t.Step.Name(), Mode: t.Step.Mode, Policy: t.Step.Policy, Scratch: scratch, Dependencies: t.Closure,
+		Stores: slices.Compact([]string{b.Store.Root(), d.Prefix}), Home: b.Home}
+	for _, p := range d.HostPaths {
+		path, err := hostPathView(p)
+		if err != nil {
+			return v, err
+		}
+		v.Paths = append(v.Paths, path)
+	}
+	if !v.Mode.Contains() {
+		v.Secrets = Secrets(v.Policy, b.Home)
+		v.Tree, err = HostTree()
+		return v, err
+	}
+	if len(d.HostPackages) > 0 {
+		b.phase(t.Step, "host")
+		v.Tree, err = b.Host.Compose(ctx, pins(d.HostPackages), jailplan.Mountpoints(v.Stores, v.Paths))
+	}
+	return v, err
+}
+
+func hostPathView(p artifact.HostPath) (jailplan.Path, error) {
+	if target, isLink := strings.CutPrefix(p.Identity, linkIdentity); isLink {
+		return jailplan.Path{Path: p.Path, Link: target}, nil
+	}
+	info, err := os.Lstat(p.Path)
+	if err != nil {
+		return jailplan.Path{}, fmt.Errorf("host path %q: %w", p.Path, reason(err))
+	}
+	return jailplan.Path{Path: p.Path, Directory: info.IsDir()}, nil
+}
+
+func pins(packages []artifact.HostPackage) []hostpkgs.Pinned {
+	list := make([]hostpkgs.Pinned, len(packages))
+	for i, p := range packages {
+		list[i] = hostpkgs.Pinned{Name: p.Name, Architecture: p.Architecture, Version: p.Version, Digest: p.Digest.String()}
+	}
+	return list
+}
+
+// execute runs the script. The error is nil whenever the script was started, however it ended.
+func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, error) {
+	if err := PrepareScratch(config); err != nil {
+		return jail.Result{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	r.b.phase(r.t.Step, "run")
+	config.Stdout, config.Stderr = r.log, r.log
+	result, err := r.b.Runner.Run(ctx, config)
+	r.log.flush()
+	r.result = result
+	if err != nil {
+		return result, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	return result, nil
+}
+
+// register publishes the collected output.
+func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) error {
+	r.b.phase(r.t.Step, "register")
+	record := r.record()
+	record.Exit = result.Exit
+	_, err := r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
+		Out: r.scratch.Out(), Tree: collected.Tree, Log: r.logPath(), Record: record})
+	return err
+}
+
+func (r *run) record() artifact.BuildRecord {
+	limits := map[string]float64{}
+	for name, value := range map[string]float64{"memory": float64(r.limits.Memory), "pids": float64(r.limits.Pids), "cpu": r.limits.CPU,
+		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "log": float64(r.limits.Log)} {
+		if value > 0 {
+			limits[name] = value
+		}
+	}
+	return artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: "build", Mode: string(r.t.Step.Mode), Start: r.started,
+		End: r.b.Now(), Builder: r.b.Identity, Context: r.t.Context, Limits: limits, PeakMemory: r.result.Usage.PeakMemory,
+		LogBytes: r.log.written}
+}
+
+// failed completes an error of the run: a *Failure gets its build record, and what the build left is kept if the caller
+// wants that.
+func (r *run) failed(ctx context.Context, err error) error {
+	var failure *Failure
+	if !errors.As(err, &failure) || ctx.Err() != nil {
+		return err
+	}
+	if r.b.KeepFailed {
+		kept, keepErr := r.keep()
+		if keepErr != nil {
+			err = errors.Join(err, fmt.Errorf("keep failed build: %w", keepErr))
+		}
+		failure.Kept = kept
+	}
+	record := r.record()
+	record.Failure, record.Message, record.Exit, record.Kept = failure.Kind, failure.Error(), failure.Exit, failure.Kept
+	if _, putErr := r.b.Store.PutDerivation(&r.t.Step.Derivation); putErr != nil {
+		return errors.Join(err, putErr)
+	}
+	stored, recordErr := r.b.Store.RecordFailure(ctx, store.Failure{Record: record, Log: r.logPath()})
+	failure.Record = stored.Number
+	return errors.Join(err, recordErr)
+}
+
+// keep moves what the build left to a directory that nobody else can enter, and returns its path.
+func (r *run) keep() (string, error) {
+	kept, err := os.MkdirTemp(r.b.Store.TmpDir(), "kept-"+r.t.Step.Name()+"-")
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range []string{r.scratch.Build(), r.scratch.Out()} {
+		if err := os.Rename(dir, filepath.Join(kept, filepath.Base(dir))); err != nil {
+			return kept, err
+		}
+	}
+	return kept, nil
+}
