@@ -12,7 +12,9 @@ import (
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 	"hdjail/build/jailplan"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
+	"hdjail/hostpkgs"
 	"hdjail/jail"
 )
 
@@ -22,11 +24,16 @@ type Sources interface {
 	Place(ctx context.Context, source artifact.Source, dest sources.Dest) error
 }
 
+// Composer makes the tree that shows pinned host packages; *hostpkgs.Host is one. Safe for concurrent use.
+type Composer interface {
+	Compose(ctx context.Context, pins []hostpkgs.Pinned, mountpoints []hostpkgs.Mountpoint) (hostpkgs.Tree, error)
+}
+
 // Builder realizes derivations. Its fields are set once; then it may be used by several goroutines.
 type Builder struct {
 	Store   *store.Store
 	Sources Sources
-	Host    HostPackages
+	Host    Composer
 	Runner  jail.Runner
 	// Collect makes an output canonical; nil is collect.Collect in this process.
 	Collect func(ctx context.Context, dir string, o collect.Options) (collect.Result, error)
@@ -48,7 +55,7 @@ type Builder struct {
 
 // Task is one derivation to realize in a given context.
 type Task struct {
-	Step *Step
+	Step *plan.Step
 	// Context is what was chosen for the direct dependencies, Closure what the jail shows, deeper ones included.
 	Context artifact.Context
 	Closure []jailplan.Dependency
@@ -156,7 +163,7 @@ func (b *Builder) ask(t Task) (selected []artifact.Realization, need int, err er
 	return selected, answer.Need, nil
 }
 
-func (b *Builder) lock(ctx context.Context, step *Step) (*lease.Lock, error) {
+func (b *Builder) lock(ctx context.Context, step *plan.Step) (*lease.Lock, error) {
 	b.phase(step, "lock")
 	return b.Store.Lock(ctx, step.ID, lease.Options{Timeout: b.LockWait, Waiting: func(i lease.Info) {
 		b.send(step, Event{Event: "build.phase", Phase: "lock", Text: "waiting for " + i.Holder.String()})
@@ -164,7 +171,7 @@ func (b *Builder) lock(ctx context.Context, step *Step) (*lease.Lock, error) {
 }
 
 // fetch brings the sources that the store lacks.
-func (b *Builder) fetch(ctx context.Context, step *Step) error {
+func (b *Builder) fetch(ctx context.Context, step *plan.Step) error {
 	if len(step.Derivation.Sources) > 0 {
 		b.phase(step, "fetch")
 	}
@@ -183,12 +190,12 @@ func (b *Builder) fetch(ctx context.Context, step *Step) error {
 	return nil
 }
 
-func (b *Builder) phase(step *Step, phase string) {
+func (b *Builder) phase(step *plan.Step, phase string) {
 	b.send(step, Event{Event: "build.phase", Phase: phase})
 }
 
 // send completes an event and passes it on. step is nil for one about the whole plan.
-func (b *Builder) send(step *Step, e Event) {
+func (b *Builder) send(step *plan.Step, e Event) {
 	if b.Events == nil {
 		return
 	}

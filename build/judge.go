@@ -136,3 +136,11 @@ func inDependency(closure []jailplan.Dependency, target string) error {
 	}
 	return fmt.Errorf("is a link to %s, outside the output and its dependencies", target)
 }
+
+// reason drops operation and path of an error of package os, where the message says them better.
+func reason(err error) error {
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

@@ -12,6 +12,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build/jailplan"
+	"hdjail/build/plan"
 	"hdjail/jail"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 
 // Result is what became of one step.
 type Result struct {
-	Step *Step
+	Step *plan.Step
 	// Realizations are those selected; none when Err is set, or in a dry run when the step would be built.
 	Realizations []artifact.Realization
 	// Cached tells that no build was run for it.
@@ -49,7 +50,7 @@ func DefaultLimits() jail.Limits {
 
 // Realize gives every step of the plan a realization, and builds what has none, as many at a time as o.Jobs says. The
 // results are parallel to p.Steps. The error is the first failure, in time; the others are in the results.
-func (b *Builder) Realize(ctx context.Context, p *Plan, o Options) ([]Result, error) {
+func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
 	if o.Jobs < 1 {
 		o.Jobs = runtime.GOMAXPROCS(0)
 	}
@@ -58,7 +59,7 @@ func (b *Builder) Realize(ctx context.Context, p *Plan, o Options) ([]Result, er
 	}
 	b.announce(p)
 	s := &schedule{b: b, o: o, results: make([]Result, len(p.Steps)), waiting: make([]int, len(p.Steps)),
-		dependants: make([][]*Step, len(p.Steps))}
+		dependants: make([][]*plan.Step, len(p.Steps))}
 	if err := s.survey(ctx, p); err != nil {
 		return s.results, err
 	}
@@ -70,12 +71,12 @@ func (b *Builder) Realize(ctx context.Context, p *Plan, o Options) ([]Result, er
 	return s.results, s.failure
 }
 
-func (b *Builder) announce(p *Plan) {
+func (b *Builder) announce(p *plan.Plan) {
 	if b.Events == nil {
 		return
 	}
 	b.send(nil, Event{Event: "plan", Total: int64(len(p.Steps))})
-	targets := map[*Step]bool{}
+	targets := map[*plan.Step]bool{}
 	for _, t := range p.Targets {
 		targets[t] = true
 	}
@@ -95,34 +96,28 @@ type schedule struct {
 	results []Result
 	// waiting counts the dependencies of a step without a realization, dependants are those that it keeps waiting.
 	waiting    []int
-	dependants [][]*Step
-	ready      []*Step
+	dependants [][]*plan.Step
+	ready      []*plan.Step
 	failure    error
 }
 
 // survey finds what is realized already, a level of the plan at a time and in parallel, and queues the rest.
-func (s *schedule) survey(ctx context.Context, p *Plan) error {
-	for _, level := range stepLevels(p.Steps) {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		err := parallel(len(level), func(i int) error { return s.look(level[i]) })
-		if err != nil {
-			return err
-		}
+func (s *schedule) survey(ctx context.Context, p *plan.Plan) error {
+	if err := p.Each(ctx, s.look); err != nil {
+		return err
 	}
 	for _, step := range p.Steps {
-		if s.results[step.index].Realizations != nil {
-			s.done(&s.results[step.index])
+		if s.results[step.Index].Realizations != nil {
+			s.done(&s.results[step.Index])
 			continue
 		}
 		for _, dep := range step.Dependencies {
-			if s.results[dep.index].Realizations == nil {
-				s.waiting[step.index]++
-				s.dependants[dep.index] = append(s.dependants[dep.index], step)
+			if s.results[dep.Index].Realizations == nil {
+				s.waiting[step.Index]++
+				s.dependants[dep.Index] = append(s.dependants[dep.Index], step)
 			}
 		}
-		if s.waiting[step.index] == 0 {
+		if s.waiting[step.Index] == 0 {
 			s.ready = append(s.ready, step)
 		}
 		if s.o.RealizedOnly {
@@ -133,8 +128,8 @@ func (s *schedule) survey(ctx context.Context, p *Plan) error {
 }
 
 // look asks for the realizations of a step whose dependencies all have some.
-func (s *schedule) look(step *Step) error {
-	result := &s.results[step.index]
+func (s *schedule) look(step *plan.Step) error {
+	result := &s.results[step.Index]
 	result.Step = step
 	context, complete := s.context(step)
 	if !complete || s.o.Rebuild[step.ID] {
@@ -145,27 +140,11 @@ func (s *schedule) look(step *Step) error {
 	return err
 }
 
-// stepLevels groups steps, sorted ones, so that each depends on earlier groups only.
-func stepLevels(steps []*Step) [][]*Step {
-	depth := make([]int, len(steps))
-	var groups [][]*Step
-	for i, step := range steps {
-		for _, dep := range step.Dependencies {
-			depth[i] = max(depth[i], depth[dep.index]+1)
-		}
-		if depth[i] == len(groups) {
-			groups = append(groups, nil)
-		}
-		groups[depth[i]] = append(groups[depth[i]], step)
-	}
-	return groups
-}
-
 // context is what was chosen for the direct dependencies, and whether all have something.
-func (s *schedule) context(step *Step) (artifact.Context, bool) {
+func (s *schedule) context(step *plan.Step) (artifact.Context, bool) {
 	chosen := make(artifact.Context, len(step.Dependencies))
 	for _, dep := range step.Dependencies {
-		realizations := s.results[dep.index].Realizations
+		realizations := s.results[dep.Index].Realizations
 		if len(realizations) == 0 {
 			return nil, false
 		}
@@ -204,7 +183,7 @@ func (s *schedule) run(ctx context.Context) {
 		}
 		r := <-finished
 		running--
-		s.results[r.Step.index] = r
+		s.results[r.Step.Index] = r
 		s.done(&r)
 	}
 	group.Wait()
@@ -214,7 +193,7 @@ func (s *schedule) run(ctx context.Context) {
 }
 
 // task puts together what a build needs. Processors are divided among the builds that run at the same time.
-func (s *schedule) task(step *Step, running int) Task {
+func (s *schedule) task(step *plan.Step, running int) Task {
 	context, _ := s.context(step)
 	t := Task{Step: step, Context: context, Rebuild: s.o.Rebuild[step.ID]}
 	t.Jobs = max(1, s.o.CPUs/min(s.o.Jobs, running+1+len(s.ready)))
@@ -227,12 +206,12 @@ func (s *schedule) task(step *Step, running int) Task {
 
 // closure lists everything below a step with what was chosen for it: direct dependencies first, in order, under their
 // names, then deeper ones.
-func (s *schedule) closure(step *Step) []jailplan.Dependency {
+func (s *schedule) closure(step *plan.Step) []jailplan.Dependency {
 	var list []jailplan.Dependency
-	seen := map[*Step]bool{}
-	view := func(dep *Step, as string, many bool) {
+	seen := map[*plan.Step]bool{}
+	view := func(dep *plan.Step, as string, many bool) {
 		d := jailplan.Dependency{ID: dep.ID, Public: s.b.Store.PublicPath(&dep.Derivation), As: as, Many: many}
-		d.IDs = identities(s.results[dep.index].Realizations)
+		d.IDs = identities(s.results[dep.Index].Realizations)
 		for _, id := range d.IDs {
 			d.Outs = append(d.Outs, s.b.Store.OutPath(id))
 		}
@@ -266,28 +245,28 @@ func (s *schedule) done(r *Result) {
 		s.skip(r.Step, r.Err)
 		return
 	}
-	for _, step := range s.dependants[r.Step.index] {
-		if s.waiting[step.index]--; s.waiting[step.index] == 0 && s.results[step.index].Err == nil {
+	for _, step := range s.dependants[r.Step.Index] {
+		if s.waiting[step.Index]--; s.waiting[step.Index] == 0 && s.results[step.Index].Err == nil {
 			s.ready = append(s.ready, step)
 		}
 	}
 }
 
 // skip marks everything that depends on a failed step.
-func (s *schedule) skip(failed *Step, cause error) {
-	for queue := slices.Clone(s.dependants[failed.index]); len(queue) > 0; queue = queue[1:] {
-		r := &s.results[queue[0].index]
+func (s *schedule) skip(failed *plan.Step, cause error) {
+	for queue := slices.Clone(s.dependants[failed.Index]); len(queue) > 0; queue = queue[1:] {
+		r := &s.results[queue[0].Index]
 		if r.Err != nil {
 			continue
 		}
 		r.Err = &Skipped{Name: r.Step.Name(), Err: cause}
 		s.b.report(r)
-		queue = append(queue, s.dependants[r.Step.index]...)
+		queue = append(queue, s.dependants[r.Step.Index]...)
 	}
 }
 
 // skipRest marks what was never started.
-func (s *schedule) skipRest(p *Plan) {
+func (s *schedule) skipRest(p *plan.Plan) {
 	for i := range p.Steps {
 		if r := &s.results[i]; r.Err == nil && r.Realizations == nil {
 			r.Err = &Skipped{Name: r.Step.Name(), Err: s.failure}

@@ -16,6 +16,7 @@ import (
 	"hdjail/artifact/collect"
 	"hdjail/artifact/store"
 	"hdjail/build/jailplan"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
@@ -131,12 +132,12 @@ func (b *Builder) view(ctx context.Context, t Task, scratch *jail.Scratch) (v ja
 }
 
 func hostPathView(p artifact.HostPath) (jailplan.Path, error) {
-	if target, isLink := strings.CutPrefix(p.Identity, linkIdentity); isLink {
+	if target, isLink := strings.CutPrefix(p.Identity, plan.LinkIdentity); isLink {
 		return jailplan.Path{Path: p.Path, Link: target}, nil
 	}
 	info, err := os.Lstat(p.Path)
 	if err != nil {
-		return jailplan.Path{}, fmt.Errorf("host path %q: %w", p.Path, reason(err))
+		return jailplan.Path{}, fmt.Errorf("show host path: %w", err)
 	}
 	return jailplan.Path{Path: p.Path, Directory: info.IsDir()}, nil
 }

@@ -1,9 +1,8 @@
-package build
+package plan
 
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,11 +19,10 @@ import (
 	"hdjail/policies"
 )
 
-// HostPackages pins and composes packages of the host; *hostpkgs.Host is one. Safe for concurrent use.
+// HostPackages pins packages of the host; *hostpkgs.Host is one. Safe for concurrent use.
 type HostPackages interface {
 	Pin(ctx context.Context, names []string) ([]hostpkgs.Pinned, error)
 	Owner(ctx context.Context, path string) (name string, owned bool, err error)
-	Compose(ctx context.Context, pins []hostpkgs.Pinned, mountpoints []hostpkgs.Mountpoint) (hostpkgs.Tree, error)
 }
 
 // LocalSources keeps files and trees that specs name by path; *sources.Store is one. Safe for concurrent use.
@@ -51,42 +49,6 @@ type Resolver struct {
 	Degraded []string
 	// Matches are matchers by name or ID of a derivation, over all others.
 	Matches map[string]match.Matcher
-}
-
-// Plan is a resolved graph: what the targets reach, dependencies before dependants, ties by ID, each derivation once.
-// Nothing of it is read from spec files again.
-type Plan struct {
-	Steps []*Step
-	// Targets are in the order in which they were asked for.
-	Targets []*Step
-}
-
-// Step is one derivation of a plan, with what it takes to realize it that is no part of its identity.
-type Step struct {
-	ID         artifact.DerivationID
-	Derivation artifact.Derivation
-	// Dependencies are parallel to Derivation.Dependencies.
-	Dependencies []*Step
-	// Spec is where it comes from; nil for a derivation that was named by ID.
-	Spec   *spec.Spec
-	Mode   policies.Mode
-	Policy policies.Policy
-	Limits spec.Limits
-	// Matcher picks among its realizations; matcherFrom says who wants it.
-	Matcher     match.Matcher
-	matcherFrom string
-	// URLs are hints for each source, by digest.
-	URLs map[string][]string
-
-	index int
-}
-
-// Name is that of the derivation with its version, for people.
-func (s *Step) Name() string {
-	if s.Derivation.Version == "" {
-		return s.Derivation.Name
-	}
-	return s.Derivation.Name + "-" + s.Derivation.Version
 }
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
@@ -333,68 +295,4 @@ func (r *resolution) pin(names []string) ([]artifact.HostPackage, error) {
 		list[i] = artifact.HostPackage{Name: p.Name, Architecture: p.Architecture, Version: p.Version, Digest: digest}
 	}
 	return list, nil
-}
-
-// plan merges equal derivations, settles the matchers, and sorts.
-func (r *resolution) plan(g *Graph) (*Plan, error) {
-	p, byID := &Plan{}, map[artifact.DerivationID]*Step{}
-	depth := map[*Step]int{}
-	for i, n := range g.Nodes {
-		step := r.steps[i]
-		if same, known := byID[step.ID]; known {
-			maps.Copy(same.URLs, step.URLs)
-			r.steps[i] = same
-			continue
-		}
-		for j := range step.Dependencies {
-			step.Dependencies[j] = r.steps[n.Dependencies[j].index]
-			depth[step] = max(depth[step], depth[step.Dependencies[j]]+1)
-		}
-		byID[step.ID] = step
-		p.Steps = append(p.Steps, step)
-	}
-	slices.SortFunc(p.Steps, func(a, b *Step) int {
-		if depth[a] != depth[b] {
-			return depth[a] - depth[b]
-		}
-		return slices.Compare(a.ID[:], b.ID[:])
-	})
-	for i, step := range p.Steps {
-		step.index = i
-	}
-	for _, n := range g.Targets {
-		if step := r.steps[n.index]; !slices.Contains(p.Targets, step) {
-			p.Targets = append(p.Targets, step)
-		}
-	}
-	return p, r.settleMatches(g, p)
-}
-
-// settleMatches applies the order of precedence: the caller, the dependants, the spec itself.
-func (r *resolution) settleMatches(g *Graph, p *Plan) error {
-	stated := map[*Step]bool{}
-	for _, n := range g.Nodes {
-		if n.Spec == nil {
-			continue
-		}
-		for i, dep := range n.Spec.Dependencies {
-			step := r.steps[n.Dependencies[i].index]
-			switch {
-			case dep.Match == nil:
-				continue
-			case stated[step] && step.Matcher.String() != dep.Match.String():
-				return n.Spec.ErrorAt("dependencies", i, fmt.Errorf("matcher %q for %s, but %s wants %q", dep.Match, step.Name(),
-					step.matcherFrom, step.Matcher), "use --match to decide")
-			}
-			stated[step], step.Matcher, step.matcherFrom = true, dep.Match, n.Spec.File
-		}
-	}
-	for _, step := range p.Steps {
-		for _, key := range []string{step.Derivation.Name, step.ID.String()} {
-			if m, ok := r.Matches[key]; ok {
-				step.Matcher, step.matcherFrom = m, "the caller"
-			}
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package build
+package plan
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func (r *resolution) hostPaths(s *spec.Spec) ([]artifact.HostPath, error) {
 		if err == nil {
 			found, err = r.paths.get(p.Path+"\n"+p.ID, func(string) (artifact.HostPath, error) { return r.hostPath(p) })
 		}
-		if target, isLink := strings.CutPrefix(found.Identity, linkIdentity); err == nil && isLink && !listed(s.Host.Paths, target) {
+		if target, isLink := strings.CutPrefix(found.Identity, LinkIdentity); err == nil && isLink && !listed(s.Host.Paths, target) {
 			err = fmt.Errorf("is a symbolic link to %s, which is not whitelisted", target)
 		}
 		if err != nil {
@@ -39,8 +39,8 @@ func (r *resolution) hostPaths(s *spec.Spec) ([]artifact.HostPath, error) {
 	return slices.Compact(list), nil
 }
 
-// linkIdentity begins the identity of a whitelisted symbolic link; the absolute target follows.
-const linkIdentity = "link:"
+// LinkIdentity begins the identity of a whitelisted symbolic link; the absolute target follows.
+const LinkIdentity = "link:"
 
 // checkHostPath refuses what no spec can whitelist: the never list and what holds it, and whole homes.
 func checkHostPath(path string, never []string, home string) error {
@@ -73,7 +73,7 @@ func (r *resolution) hostPath(p spec.HostPath) (found artifact.HostPath, err err
 		return found, reason(err)
 	case info.Mode()&os.ModeSymlink != 0:
 		target, err := filepath.EvalSymlinks(p.Path)
-		found.Identity = linkIdentity + target
+		found.Identity = LinkIdentity + target
 		return found, reason(err)
 	case !info.IsDir() && !info.Mode().IsRegular():
 		return found, errors.New("is neither a file nor a directory")
