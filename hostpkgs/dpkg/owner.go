@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,9 +24,6 @@ type claim struct {
 	only, not string
 }
 
-// maxChain bounds the links that Owner follows from an unowned name.
-const maxChain = 8
-
 // Owner implements hostpkgs.Database. The name has an architecture where dpkg -S would print one. It reads every file
 // list, once.
 func (db *Database) Owner(ctx context.Context, name string) (string, bool, error) {
@@ -37,17 +35,9 @@ func (db *Database) Owner(ctx context.Context, name string) (string, bool, error
 		return "", false, fmt.Errorf("find owner of %q: not an absolute path", name)
 	}
 	var claims []claim
-	for rank := range maxChain {
-		real := db.names.Name(name).Path
+	for rank, real := range db.names.Chain(name) {
 		for _, spelling := range db.spellings(real) {
 			claims = append(claims, diverted.claims(spelling, rank)...)
-		}
-		target, err := os.Readlink(filepath.Join(db.root, real))
-		if err != nil {
-			break
-		}
-		if name = target; !path.IsAbs(target) {
-			name = path.Join(path.Dir(real), target)
 		}
 	}
 	owner, err := db.scan(ctx, claims)
@@ -114,16 +104,19 @@ func (db *Database) scan(ctx context.Context, claims []claim) (string, error) {
 		return "", nil
 	}
 	best := slices.Index(ranks, slices.Min(ranks))
-	if ranks[best] == maxChain {
+	if ranks[best] == unclaimed {
 		return "", nil
 	}
 	return packageOf(lists[best]), nil
 }
 
-// lowest returns the rank of the best claim that a list supports, maxChain when there is none.
+// unclaimed is the rank of no claim.
+const unclaimed = math.MaxInt
+
+// lowest returns the rank of the best claim that a list supports.
 func lowest(claims []claim, list []byte, pkg string) int {
 	bare, _, _ := strings.Cut(pkg, ":")
-	rank := maxChain
+	rank := unclaimed
 	for _, c := range claims {
 		if c.rank >= rank || c.only != "" && c.only != bare || c.not != "" && c.not == bare {
 			continue

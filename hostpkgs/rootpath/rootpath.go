@@ -79,6 +79,24 @@ func (r *Resolver) Follow(name string) Real {
 	return r.follow(path.Clean(name), maxLinks)
 }
 
+// Chain returns the real name of an absolute path and, where that is a link, the real names that it leads to, one link
+// after the other. Of a loop it returns the first 40.
+func (r *Resolver) Chain(name string) []string {
+	var chain []string
+	for range maxLinks {
+		real := r.Name(name)
+		chain = append(chain, real.Path)
+		target := r.lookup(real.Path).Link
+		if target == "" || real.Closed {
+			break
+		}
+		if name = target; !path.IsAbs(target) {
+			name = path.Join(path.Dir(real.Path), target)
+		}
+	}
+	return chain
+}
+
 func below(dir Real, base string) Real {
 	return Real{Path: path.Join(dir.Path, base), Closed: dir.Closed}
 }
