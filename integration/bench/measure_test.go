@@ -107,13 +107,13 @@ func TestRegistration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(`{"time":"2025-01-01T00:00:01Z","event":"script-ended"}
-{"time":"2025-01-01T00:00:01.25Z","event":"registered"}
+	write(`{"time":"2025-01-01T00:00:01Z","event":"build.phase","phase":"check"}
+{"time":"2025-01-01T00:00:01.25Z","event":"build.done"}
 `)
 	if got, err := registration(path); err != nil || got != 250*time.Millisecond {
 		t.Errorf("got %v, %v", got, err)
 	}
-	write(`{"time":"2025-01-01T00:00:01Z","event":"script-ended"}` + "\n")
+	write(`{"time":"2025-01-01T00:00:01Z","event":"build.phase","phase":"check"}` + "\n")
 	if got, err := registration(path); err == nil {
 		t.Errorf("got %v without an error though nothing was registered", got)
 	}

@@ -51,21 +51,25 @@ func registration(events string) (time.Duration, error) {
 		return 0, err
 	}
 	defer file.Close()
-	times := map[string]time.Time{}
+	var ended, registered time.Time
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		var event struct {
-			Time  time.Time `json:"time"`
-			Event string    `json:"event"`
+			Time         time.Time
+			Event, Phase string
 		}
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return 0, fmt.Errorf("parse %q: %w", events, err)
 		}
-		times[event.Event] = event.Time
+		switch {
+		case event.Event == "build.phase" && event.Phase == "check":
+			ended = event.Time
+		case event.Event == "build.done":
+			registered = event.Time
+		}
 	}
-	ended, registered := times["script-ended"], times["registered"]
 	if ended.IsZero() || registered.IsZero() {
-		return 0, fmt.Errorf("read %q: no events script-ended and registered", events)
+		return 0, fmt.Errorf("read %q: no events for the end of the script and of the build", events)
 	}
 	return registered.Sub(ended), lines.Err()
 }
