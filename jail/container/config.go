@@ -2,7 +2,6 @@ package container
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
 
 	"github.com/opencontainers/cgroups"
@@ -30,8 +29,8 @@ var (
 	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
-// containerConfig translates a jail.Config. It opens nothing; enforced gets the limits that cgroups will hold.
-func containerConfig(c jail.Config, root string, ids identity, enforced *jail.Enforced) *configs.Config {
+// containerConfig translates a jail.Config. It opens nothing.
+func containerConfig(c jail.Config, root string, ids identity, limits limitPlan) *configs.Config {
 	capabilities := []string{"CAP_SETFCAP"} // maps the outer id 0 into the inner namespace since Linux 5.12
 	if ids.keep != 0 {
 		capabilities = append(capabilities, "CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER")
@@ -53,7 +52,8 @@ func containerConfig(c jail.Config, root string, ids identity, enforced *jail.En
 		Capabilities:      &configs.Capabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
 		UIDMappings:       []configs.IDMap{{ContainerID: 0, HostID: int64(ids.uid), Size: ids.size}},
 		GIDMappings:       []configs.IDMap{{ContainerID: 0, HostID: int64(ids.gid), Size: ids.size}},
-		Cgroups:           cgroupOf(c, enforced),
+		Rlimits:           limits.rlimits,
+		Cgroups:           &cgroups.Cgroup{Name: "hdjail-" + filepath.Base(c.Scratch.Dir), Resources: &limits.resources},
 	}
 	for _, kind := range []configs.NamespaceType{configs.NEWUSER, configs.NEWNS, configs.NEWPID, configs.NEWIPC, configs.NEWUTS,
 		configs.NEWNET, configs.NEWCGROUP} {
@@ -120,47 +120,4 @@ func recursiveAttributes(e mounts.Entry) (attributes uint64) {
 		}
 	}
 	return attributes
-}
-
-// cgroupOf asks for a group of the jail's own. Where none can be made libcontainer leaves it out for ordinary users, and
-// rlimits hold what they can.
-func cgroupOf(c jail.Config, enforced *jail.Enforced) *cgroups.Cgroup {
-	resources := &cgroups.Resources{}
-	if c.Limits.Memory > 0 {
-		resources.Memory, resources.MemorySwap = c.Limits.Memory, c.Limits.Memory
-	}
-	if c.Limits.Pids > 0 {
-		resources.PidsLimit = &c.Limits.Pids
-	}
-	if c.Limits.CPU > 0 {
-		resources.CpuPeriod = 100000
-		resources.CpuQuota = int64(c.Limits.CPU * 100000)
-	}
-	return &cgroups.Cgroup{Name: "hdjail-" + filepath.Base(c.Scratch.Dir), Resources: resources}
-}
-
-// rlimits are never inherited, except where the caller's hard limit is lower than ours.
-func rlimits(l jail.Limits, enforced *jail.Enforced) []configs.Rlimit {
-	const unlimited = math.MaxUint64
-	core := uint64(1) // 0 still starts a host's crash handler when core_pattern is a pipe; 1 does not (core(5))
-	wanted := []configs.Rlimit{
-		{Type: unix.RLIMIT_NOFILE, Soft: 1024, Hard: 524288},
-		{Type: unix.RLIMIT_STACK, Soft: 8 << 20, Hard: unlimited},
-		{Type: unix.RLIMIT_CORE, Soft: core, Hard: core},
-		{Type: unix.RLIMIT_MEMLOCK, Soft: 8 << 20, Hard: 8 << 20},
-	}
-	if l.Output > 0 {
-		wanted = append(wanted, configs.Rlimit{Type: unix.RLIMIT_FSIZE, Soft: uint64(l.Output), Hard: uint64(l.Output)})
-	}
-	if l.Pids > 0 {
-		wanted = append(wanted, configs.Rlimit{Type: unix.RLIMIT_NPROC, Soft: uint64(l.Pids), Hard: uint64(l.Pids)})
-	}
-	for i := range wanted {
-		var own unix.Rlimit
-		if unix.Getrlimit(wanted[i].Type, &own) == nil && own.Max < wanted[i].Hard {
-			wanted[i].Hard = own.Max
-			wanted[i].Soft = min(wanted[i].Soft, own.Max)
-		}
-	}
-	return wanted
 }

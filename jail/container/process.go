@@ -221,6 +221,9 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 // finish completes a result for which stage 2 had no time to report: it was killed.
 func (p *process) finish(result *jail.Result, state *os.ProcessState) {
 	result.Wall = time.Since(p.started)
+	if p.enforced.Limits["memory"] == "cgroup" {
+		result.Usage.PeakMemory = max(result.Usage.PeakMemory, cgroupPeak(p.container))
+	}
 	if p.reported {
 		return
 	}

@@ -148,7 +148,9 @@ func (r *Runner) start(c jail.Config, root string, pinned *pinnedSources) (_ *pr
 	if p.plan, err = writePlan(stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids}); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
-	config := containerConfig(c, root, ids, &p.enforced)
+	limits := planLimits(c.Limits, r.root, hardLimit)
+	p.enforced.Limits, p.enforced.Missing = limits.enforced, limits.missing
+	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root
 	if p.container, err = libcontainer.Create(filepath.Join(c.Scratch.Dir, "state"), "jail", config); err != nil {
@@ -157,7 +159,6 @@ func (r *Runner) start(c jail.Config, root string, pinned *pinnedSources) (_ *pr
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
-		Rlimits: rlimits(c.Limits, &p.enforced),
 	}
 	if err := p.container.Run(p.init); err != nil {
 		p.destroy()
