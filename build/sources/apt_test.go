@@ -60,4 +60,3 @@ func TestAptForReal(t *testing.T) {
 		}
 	}
 }
-
