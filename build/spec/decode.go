@@ -58,6 +58,7 @@ var specFields = []field[Spec]{
 	{"network", false, func(d *decoder, n node, s *Spec) { s.Network = d.network(n) }},
 	{"limits", false, func(d *decoder, n node, s *Spec) { readMapping(d, "limits", n, limitFields, &s.Limits) }},
 	{"match", false, func(d *decoder, n node, s *Spec) { s.Match = d.matcher(n) }},
+	{"links", false, func(d *decoder, n node, s *Spec) { s.Links = d.links(n) }},
 }
 
 var hostFields = []field[Host]{

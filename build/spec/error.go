@@ -49,7 +49,7 @@ func line(text []byte, n int) string {
 		}
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError || r == '\ufeff' {
 			return ' '
 		}
 		return r

@@ -6,6 +6,7 @@ import (
 	"hdjail/artifact/match"
 	"hdjail/jail"
 	"hdjail/policies"
+	"hdjail/profile/links"
 )
 
 // Format is the version of the format, the value of the key `hdjail`.
@@ -38,6 +39,8 @@ type Spec struct {
 	Limits  Limits `json:"limits,omitzero"`
 	// Match picks among the realizations of this spec; nil for the default.
 	Match match.Matcher `json:"match,omitempty"`
+	// Links say how the artifact is linked into profiles; nil for all of it.
+	Links []links.Rule `json:"links,omitempty"`
 
 	text   []byte
 	places []place

@@ -43,7 +43,11 @@ func parseYAML(file string, text []byte) (node, error) {
 	case 1:
 		return r.node(bodies[0])
 	}
-	return node{}, r.fail(bodies[1].GetToken(), "a second document", "one file holds one spec")
+	second, err := r.node(bodies[1])
+	if err != nil {
+		return node{}, err
+	}
+	return node{}, newError(file, text, second.at, "a second document", "one file holds one spec")
 }
 
 // tooDeep returns the first token that makes the parser, which recurses, go deeper than a spec needs. In block style

@@ -1,0 +1,10 @@
+package spec
+
+import _ "embed"
+
+//go:embed spec.schema.json
+var schema []byte
+
+// Schema returns the JSON Schema of a spec, for editors. It is generated from the types of this package; docs/schema has
+// the same text.
+func Schema() []byte { return append([]byte(nil), schema...) }
