@@ -84,10 +84,35 @@ func readFile(path string) ([]byte, error) {
 	}
 }
 
-// sync brings everything that was written to the store's file system onto the disk.
+// sync brings everything that was written to the store's file system onto the disk. It is one action for a tree of any
+// size, and one for all that are registered at the same time.
 func (s *Store) sync() error {
-	err := s.syncs.do(func() error { return unix.Syncfs(int(s.dir.Fd())) })
+	err := s.written.do(func() error { return unix.Syncfs(int(s.dir.Fd())) })
 	return s.denied(s.root, err)
+}
+
+// syncNames brings the renames into the directories of published things onto the disk, and those into dir.
+func (s *Store) syncNames(dir string) error {
+	if err := syncDir(dir); err != nil {
+		return s.denied(dir, err)
+	}
+	return s.published.do(func() error {
+		for _, name := range []string{"realizations", "builds", "store"} {
+			if err := syncDir(s.path(name)); err != nil {
+				return s.denied(s.path(name), err)
+			}
+		}
+		return nil
+	})
+}
+
+func syncDir(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fsync(fd)
 }
 
 // group lets calls that wait for one slow action share it: each returns after an action that began after the call.

@@ -12,9 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"hdjail/artifact"
+	"hdjail/artifact/tree"
 )
 
 // Links in builds/ to the newest record, and to the newest one of a failure.
@@ -204,16 +203,10 @@ func decodeRecord(id artifact.DerivationID, data []byte) (artifact.BuildRecord, 
 
 // recordNumbers lists the numbers of the records in a directory, sorted.
 func recordNumbers(dir string) ([]int, error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
+	names, err := tree.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
-	}
-	d := os.NewFile(uintptr(fd), dir)
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("list build records: %w", err)
 	}

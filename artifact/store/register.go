@@ -61,7 +61,10 @@ func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realizat
 	if err := s.publish(ctx, &r, m); err != nil {
 		return artifact.Realization{}, fmt.Errorf("register %q: %w", r.Derivation.Name, err)
 	}
-	return s.Realization(m.ID)
+	if r.Record.Number > 1 {
+		return s.Realization(m.ID)
+	}
+	return artifact.Realization{ID: m.ID, Derivation: id, Context: m.Context, Tree: m.Tree, Records: []artifact.BuildRecord{r.Record}}, nil
 }
 
 // publish does what Register says, in its order.
@@ -98,7 +101,7 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 	if err := s.linkPublic(m); err != nil {
 		return err
 	}
-	return s.sync()
+	return s.syncNames(s.path("builds", m.Derivation.String()))
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.

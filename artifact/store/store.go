@@ -54,7 +54,8 @@ type Store struct {
 	dir          *os.File // the root
 	now          func() time.Time
 	holder       lease.Holder
-	syncs        group
+	written      group     // syncs of content, before it is published
+	published    group     // syncs of names, after it was
 	names        sync.Map  // DerivationID -> its public name, of derivations that are on disk
 	encoders     sync.Pool // of *zstd.Encoder, which are costly to make
 }

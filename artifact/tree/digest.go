@@ -38,23 +38,21 @@ const (
 	// ahead bounds the files that are open and wait to be hashed.
 	ahead = 32
 	block = 256 << 10
+	// A tree with a few small files is hashed sooner than workers are started.
+	fewFiles  = 16
+	smallFile = 64 << 10
 )
 
 // Digest returns the digest of the tree below the directory root, which stays open. Files are hashed in parallel and in
 // pieces, so neither big nor many files cost memory. What no tree can hold, and a file that changes while it is read,
 // gives *RefusedError.
 func Digest(ctx context.Context, root *os.File, o Options) (artifact.TreeDigest, Stats, error) {
-	d := digester{ctx: ctx, options: o, encoder: NewEncoder(nil), jobs: make(chan *job, ahead)}
-	var workers sync.WaitGroup
-	for range cmp.Or(o.Workers, 2) {
-		workers.Go(d.work)
-	}
+	d := digester{ctx: ctx, options: o, encoder: NewEncoder(nil)}
 	err := walk(ctx, root, o.Unlock, d.visit, d.settle)
 	if err == nil {
 		err = d.drain(0)
 	}
-	close(d.jobs)
-	workers.Wait()
+	d.stop()
 	if err != nil {
 		return artifact.TreeDigest{}, Stats{}, err
 	}
@@ -81,8 +79,11 @@ type digester struct {
 	options Options
 	encoder *Encoder
 	stats   Stats
-	jobs    chan *job
 	queue   []*job // in the order of the encoding
+	own     hasher
+	small   int // files that the walk hashed itself
+	jobs    chan *job
+	workers sync.WaitGroup
 }
 
 type job struct {
@@ -111,15 +112,16 @@ func (d *digester) visit(n *Node) error {
 		if err := d.drain(0); err != nil {
 			return err
 		}
-		if err := j.node.open(d.options.Unlock); err != nil {
-			return err
-		}
-		j.err = newHasher().run(d, j)
+		j.err = d.hash(j)
+	case d.small < fewFiles && n.Stat.Size <= smallFile:
+		d.small++
+		j.err = d.hash(j)
 	default:
 		if err := j.node.open(d.options.Unlock); err != nil {
 			return err
 		}
 		j.done = make(chan struct{})
+		d.start()
 		d.jobs <- j
 	}
 	d.queue = append(d.queue, j)
@@ -156,26 +158,60 @@ func (d *digester) drain(keep int) error {
 	return nil
 }
 
-func (d *digester) work() {
-	h := newHasher()
-	for j := range d.jobs {
-		j.err = h.run(d, j)
-		close(j.done)
+// hash does the job of a file in the walk.
+func (d *digester) hash(j *job) error {
+	if err := j.node.open(d.options.Unlock); err != nil {
+		return err
+	}
+	return d.own.run(d, j)
+}
+
+func (d *digester) start() {
+	if d.jobs != nil {
+		return
+	}
+	d.jobs = make(chan *job, ahead)
+	for range cmp.Or(d.options.Workers, 2) {
+		d.workers.Go(func() {
+			var h hasher
+			for j := range d.jobs {
+				j.err = h.run(d, j)
+				close(j.done)
+			}
+		})
 	}
 }
 
+// stop ends the workers, after the jobs that they were given.
+func (d *digester) stop() {
+	if d.jobs != nil {
+		close(d.jobs)
+		d.workers.Wait()
+	}
+}
+
+// hasher hashes one file after the other.
 type hasher struct {
 	blake *blake3.Hasher
 	buf   []byte
 }
 
-func newHasher() *hasher { return &hasher{blake3.New(), make([]byte, block)} }
+// prepare makes a buffer for a file of the size, so that small trees do not cost big ones.
+func (h *hasher) prepare(size int64) {
+	if h.blake == nil {
+		h.blake = blake3.New()
+	}
+	h.blake.Reset()
+	if want := int(min(size+1, block)); len(h.buf) < want {
+		h.buf = make([]byte, max(want, 2*len(h.buf)))
+	}
+}
 
 // run hashes the file of a job, settles and closes it.
 func (h *hasher) run(d *digester, j *job) error {
 	defer unix.Close(j.node.FD)
 	before := &j.node.Stat
-	h.blake.Reset()
+	h.prepare(before.Size)
 	for {
 		n, err := unix.Read(j.node.FD, h.buf)
 		if errors.Is(err, unix.EINTR) {

@@ -151,7 +151,7 @@ func TestChangeWhileRead(t *testing.T) {
 		}
 		var refused *RefusedError
 		d := &digester{ctx: context.Background()}
-		if err := newHasher().run(d, j); !errors.As(err, &refused) || refused.Kind != "changed" {
+		if err := new(hasher).run(d, j); !errors.As(err, &refused) || refused.Kind != "changed" {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
