@@ -59,25 +59,16 @@ func Secrets(p policies.Policy, home string) []jailplan.Secret {
 	return list
 }
 
-// PrepareScratch writes into the scratch what the planned jail needs there: generated files, and mount points below the
-// scratch's own directories. The build has not run, so the scratch holds nothing hostile but unpacked sources.
+// PrepareScratch makes in the scratch what the planned jail needs there: an empty file to hide others behind, and mount
+// points below the scratch's own directories. The build has not run, so nothing there is hostile but unpacked sources.
 func PrepareScratch(c jail.Config) error {
 	root, err := os.OpenRoot(c.Scratch.Dir)
 	if err != nil {
 		return fmt.Errorf("prepare scratch: %w", err)
 	}
 	defer root.Close()
-	if err := root.Mkdir(jailplan.GeneratedDir, 0o755); err != nil {
+	if err := emptyFile(root, filepath.Base(jailplan.Blank(c.Scratch))); err != nil {
 		return fmt.Errorf("prepare scratch: %w", err)
-	}
-	for name, content := range jailplan.Generated() {
-		err := root.WriteFile(jailplan.GeneratedDir+"/"+name, []byte(content), 0o444)
-		if err == nil {
-			err = root.Chmod(jailplan.GeneratedDir+"/"+name, 0o444) // whatever the umask
-		}
-		if err != nil {
-			return fmt.Errorf("prepare scratch: %w", err)
-		}
 	}
 	for _, e := range c.Mounts.Entries {
 		over, found := c.Mounts.Under(e.Target)
@@ -99,6 +90,11 @@ func mountpoint(root *os.Root, name string, e mounts.Entry) error {
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
+	return emptyFile(root, name)
+}
+
+// emptyFile makes an empty file that everybody can read, whatever the umask, unless there is something.
+func emptyFile(root *os.Root, name string) error {
 	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if errors.Is(err, os.ErrExist) {
 		return nil
@@ -106,5 +102,5 @@ func mountpoint(root *os.Root, name string, e mounts.Entry) error {
 	if err != nil {
 		return err
 	}
-	return file.Close()
+	return errors.Join(file.Chmod(0o444), file.Close())
 }

@@ -124,10 +124,8 @@ func (b *Builder) view(ctx context.Context, t Task, scratch *jail.Scratch) (v ja
 		v.Tree, err = HostTree()
 		return v, err
 	}
-	if len(d.HostPackages) > 0 {
-		b.phase(t.Step, "host")
-		v.Tree, err = b.Host.Compose(ctx, pins(d.HostPackages), jailplan.Mountpoints(v.Stores, v.Paths))
-	}
+	b.phase(t.Step, "host")
+	v.Tree, err = b.Host.Compose(ctx, pins(d.HostPackages), jailplan.Mountpoints(v.Stores, v.Paths))
 	return v, err
 }
 

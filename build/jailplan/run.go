@@ -25,6 +25,7 @@ type Run struct {
 
 // Config plans the jail of a command.
 func (r Run) Config() (jail.Config, error) {
+	r.Stores = nil // a command may use what the host shows of the store
 	table, err := r.table()
 	if err != nil {
 		return jail.Config{}, err
@@ -50,7 +51,7 @@ func shows(table mounts.Table, path string) bool {
 		return false
 	}
 	e, found := table.Under(path + "/.") // the entry of path itself counts
-	return found && e.Kind == mounts.Bind && e.Source == e.Target
+	return found && showsHost(e, path)
 }
 
 // passed is the caller's environment without what is secret.

@@ -70,16 +70,13 @@ const (
 // own are the top-level names that a jail has of its own or never shows, whatever a Tree holds.
 var own = []string{"build", "deps", ".hdjail", "dev", "proc", "sys", "run"}
 
-// homes are top-level names that a composed tree has as empty directories only, and that are absent from a jail.
-var homes = []string{"home", "root", "tmp"}
+// empty are top-level names that a composed tree has as empty directories only, and that are absent from a jail.
+var empty = []string{"boot", "home", "media", "mnt", "root", "tmp"}
 
-// Mountpoints lists what a composed tree must have, so that entries below its directories have a place: what stores and
-// paths need, and /var/tmp and the generated files of /etc, which every jail has.
+// Mountpoints lists what a composed tree must have, so that entries below its directories have a place: /var/tmp, which
+// every jail has, and what stores and paths need.
 func Mountpoints(stores []string, paths []Path) []hostpkgs.Mountpoint {
 	list := []hostpkgs.Mountpoint{{Path: "/var/tmp", Dir: true}}
-	for _, name := range etcNames() {
-		list = append(list, hostpkgs.Mountpoint{Path: "/etc/" + name})
-	}
 	for _, store := range stores {
 		list = append(list, hostpkgs.Mountpoint{Path: store, Dir: true})
 	}
@@ -106,7 +103,6 @@ func top(p string) string {
 // table plans the mounts. Entries of a later group replace those of an earlier one at the same target.
 func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 	var entries []mounts.Entry
-	covered := func(target string) bool { return covering(entries, target) }
 	for _, group := range [][]mounts.Entry{v.tree(), v.home(), v.system(), v.paths(), more} {
 		for _, e := range group {
 			entries = slices.DeleteFunc(entries, func(old mounts.Entry) bool { return old.Target == e.Target })
@@ -114,13 +110,13 @@ func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 		}
 	}
 	for _, store := range v.Stores {
-		if covered(store) {
+		if slices.ContainsFunc(entries, func(e mounts.Entry) bool { return e.Kind == mounts.Bind && mounts.Below(e.Target, store) }) {
 			entries = append(entries, mounts.Entry{Target: store, Kind: mounts.Skeleton, Why: "the store, of which only dependencies are shown"})
 		}
 	}
 	for _, s := range v.Secrets {
 		asked := slices.ContainsFunc(v.Paths, func(p Path) bool { return p.Path == s.Path || mounts.Below(s.Path, p.Path) })
-		if v.Mode != policies.ModeOff && !asked && covered(s.Path) {
+		if v.Mode != policies.ModeOff && !asked && slices.ContainsFunc(entries, func(e mounts.Entry) bool { return showsHost(e, s.Path) }) {
 			entries = append(entries, v.hidden(s))
 		}
 	}
@@ -128,11 +124,9 @@ func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 	return mounts.Plan(entries)
 }
 
-// covering reports whether a host directory among the entries has something at target.
-func covering(entries []mounts.Entry, target string) bool {
-	return slices.ContainsFunc(entries, func(e mounts.Entry) bool {
-		return e.Kind == mounts.Bind && (mounts.Below(e.Target, target) || e.Target == target)
-	})
+// showsHost reports whether the entry shows what the host has at path.
+func showsHost(e mounts.Entry, path string) bool {
+	return e.Kind == mounts.Bind && e.Source == e.Target && (e.Target == path || mounts.Below(e.Target, path))
 }
 
 // tree shows the top-level entries of the Tree: a handful of mounts, however much is in it.
@@ -142,7 +136,7 @@ func (v View) tree() []mounts.Entry {
 	why := "host packages"
 	switch {
 	case composed:
-		skipped = append(skipped, homes...)
+		skipped = append(skipped, empty...)
 	case v.HostTmp:
 		why = "the host"
 	default:
@@ -203,9 +197,6 @@ func (v View) system() []mounts.Entry {
 		{"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}} {
 		list = append(list, mounts.Entry{Target: "/dev/" + link[0], Kind: mounts.Symlink, Source: link[1]})
 	}
-	if v.Mode.Contains() {
-		list = append(list, v.etc()...)
-	}
 	return list
 }
 
@@ -230,21 +221,29 @@ func (v View) hidden(s Secret) mounts.Entry {
 	if s.Directory {
 		return mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Why: "hidden by the policy"}
 	}
-	return mounts.Entry{Target: s.Path, Kind: mounts.Bind, Source: v.generated(blankName), Why: "hidden by the policy"}
+	return mounts.Entry{Target: s.Path, Kind: mounts.Bind, Source: Blank(v.Scratch), Why: "hidden by the policy"}
 }
+
+// Blank is the path of an empty file in the scratch, which is shown in place of a hidden one and has to be there when a
+// planned jail runs.
+func Blank(s *jail.Scratch) string { return s.Dir + "/blank" }
 
 func (v View) dependencies() []mounts.Entry {
 	var list []mounts.Entry
 	for _, d := range v.Dependencies {
+		why := "dependency " + d.As
+		if d.As == "" {
+			why = "needed by a dependency"
+		}
 		for i, out := range d.Outs {
 			target := d.Public
 			if d.Many {
 				target = d.manyPath(i)
 			}
-			list = append(list, mounts.Entry{Target: target, Kind: mounts.Bind, Source: out, Directory: true, Why: "dependency " + d.As})
+			list = append(list, mounts.Entry{Target: target, Kind: mounts.Bind, Source: out, Directory: true, Why: why})
 		}
 		if d.Many {
-			list = append(list, mounts.Entry{Target: manyDir + "/" + d.As + "/index.json", Kind: mounts.File, Source: d.index(), Why: "dependency " + d.As})
+			list = append(list, mounts.Entry{Target: manyDir + "/" + d.As + "/index.json", Kind: mounts.File, Source: d.index(), Why: why})
 		}
 	}
 	return list
