@@ -140,7 +140,7 @@ func (ix index) near(name string) []string {
 	var matches []match
 	for _, names := range []map[string][]*Package{ix.byName, ix.providers} {
 		for n := range names {
-			if d := levenshtein.Distance(name, n, levenshtein.NewParams().MaxCost(limit)); d <= limit {
+			if d := levenshtein.Distance(name, n, nil); d <= limit {
 				matches = append(matches, match{n, d})
 			}
 		}

@@ -221,14 +221,18 @@ func (h *Host) commit(all []taken) error {
 	return nil
 }
 
-// suggest adds to a *NotInstalledError the package that ships a program of the name.
+// suggest adds to a *NotInstalledError the package that ships a program of the name, or the file.
 func (h *Host) suggest(ctx context.Context, err error) error {
 	missing, ok := errors.AsType[*NotInstalledError](err)
-	if !ok {
+	if !ok || missing.Name == "" {
 		return err
 	}
-	for _, dir := range []string{"/usr/bin", "/usr/sbin"} {
-		owner, ok, ownerErr := h.Owner(ctx, path.Join(dir, missing.Name))
+	files := []string{missing.Name}
+	if !path.IsAbs(missing.Name) {
+		files = []string{path.Join("/usr/bin", missing.Name), path.Join("/usr/sbin", missing.Name)}
+	}
+	for _, file := range files {
+		owner, ok, ownerErr := h.Owner(ctx, file)
 		if ownerErr == nil && ok && !slices.Contains(missing.Near, owner) {
 			missing.Near = slices.Insert(missing.Near, 0, owner)
 		}
