@@ -96,7 +96,7 @@ type Usage struct {
 // Runner runs commands in jails. Implementations are safe for concurrent use.
 type Runner interface {
 	// Scratch makes a fresh work area below parent, an existing directory of the store, owned by the ids that the build
-	// will run with. The caller calls Close, or moves the directory away first.
+	// will run with. The caller calls Close and then removes the directory: a build may have left anything in it.
 	Scratch(ctx context.Context, parent string) (*Scratch, error)
 	// Run runs the command and returns when no process of the jail exists any more. The error is nil whenever the command
 	// was started, however it ended; *SetupError, *CommandError or *Unsupported when it was not. Cancelling ctx kills
@@ -116,7 +116,7 @@ type Scratch struct {
 	Dir string
 	// UID and GID own everything the build writes, on the host.
 	UID, GID int
-	// Release gives back what the runner holds for it, and removes Dir if it is still there.
+	// Release gives back what the runner holds for it.
 	Release func() error
 }
 
@@ -132,7 +132,7 @@ func (s *Scratch) Tmp() string { return s.Dir + "/tmp" }
 // VarTmp is the host path of the jail's /var/tmp.
 func (s *Scratch) VarTmp() string { return s.Dir + "/vartmp" }
 
-// Close gives back what the runner holds and removes the directory. It may be called twice.
+// Close gives back what the runner holds. It leaves the directory, and may be called twice.
 func (s *Scratch) Close() error {
 	if s == nil || s.Release == nil {
 		return nil

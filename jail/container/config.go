@@ -30,14 +30,14 @@ var (
 )
 
 // containerConfig translates a jail.Config. It opens nothing.
-func containerConfig(c jail.Config, root string, ids identity, limits limitPlan) *configs.Config {
+func containerConfig(c jail.Config, root root, ids identity, limits limitPlan) *configs.Config {
 	capabilities := []string{"CAP_SETFCAP"} // maps the outer id 0 into the inner namespace since Linux 5.12
 	if ids.keep != 0 {
 		capabilities = append(capabilities, "CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER")
 	}
 	oom := 500
 	config := &configs.Config{
-		Rootfs:            root,
+		Rootfs:            root.path,
 		Readonlyfs:        true,
 		RootPropagation:   unix.MS_PRIVATE | unix.MS_REC,
 		ParentDeathSignal: int(unix.SIGKILL),
@@ -60,17 +60,17 @@ func containerConfig(c jail.Config, root string, ids identity, limits limitPlan)
 		config.Namespaces = append(config.Namespaces, configs.Namespace{Type: kind})
 	}
 	// libcontainer leaves /dev alone only if it is itself a bind mount.
-	config.Mounts = append(config.Mounts, &configs.Mount{Device: "bind", Source: filepath.Join(root, "dev"), Destination: "/dev",
+	config.Mounts = append(config.Mounts, &configs.Mount{Device: "bind", Source: filepath.Join(root.path, "dev"), Destination: "/dev",
 		Flags: unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NOEXEC})
 	for _, e := range c.Mounts.Entries {
 		if e.Mounted() && e.Target != "/dev" {
-			config.Mounts = append(config.Mounts, mountOf(e, root))
+			config.Mounts = append(config.Mounts, mountOf(e, root.over))
 		}
 	}
 	return config
 }
 
-func mountOf(e mounts.Entry, root string) *configs.Mount {
+func mountOf(e mounts.Entry, over string) *configs.Mount {
 	m := &configs.Mount{Source: e.Source, Destination: e.Target, Device: string(e.Kind), Flags: mountFlags(e)}
 	switch e.Kind {
 	case mounts.Proc:
@@ -85,7 +85,7 @@ func mountOf(e mounts.Entry, root string) *configs.Mount {
 		m.Source = "devpts"
 		m.Data = "newinstance,ptmxmode=0666,mode=0620"
 	case mounts.Skeleton:
-		m.Device, m.Source = "bind", filepath.Join(overlay(root), e.Target)
+		m.Device, m.Source = "bind", filepath.Join(over, e.Target)
 		m.Flags |= unix.MS_BIND
 	case mounts.Bind:
 		m.Flags |= unix.MS_BIND

@@ -71,15 +71,16 @@ func scratchParent(t testing.TB) string {
 func newRunner(t testing.TB) *Runner {
 	t.Helper()
 	options := DefaultOptions()
-	if os.Geteuid() == 0 {
-		options.RunDir = "/run/hdjail-test"
-		t.Cleanup(func() { os.RemoveAll(options.RunDir) })
-	}
+	options.RunDir = filepath.Join(scratchParent(t), "run")
 	r, err := New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close() })
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return r
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,14 +25,15 @@ import (
 
 // Options are the site's settings of a Runner.
 type Options struct {
-	// RunDir holds what must be reachable by the build's uid when root starts jails; made with mode 0711 when absent.
-	// An ordinary user needs none.
+	// RunDir holds mount points and state of running jails, and root's leases. It is made with mode 0711 when absent, and
+	// must be reachable by the build's uid, so not below a directory that only root may enter. A file system in memory is
+	// best.
 	RunDir string
 	// FirstUID and UIDs are the range of host ids that root leases to builds, one to a jail at a time.
 	FirstUID, UIDs int
 }
 
-// DefaultOptions are those of an installation without configuration. The range of ids lies above what systemd gives to
+// DefaultOptions are those of an installation without configuration; ordinary users need another RunDir. The range of ids lies above what systemd gives to
 // containers and below 2^31 (systemd's UIDS-GIDS document), so it belongs to nobody.
 func DefaultOptions() Options {
 	return Options{RunDir: "/run/hdjail", FirstUID: 1900000000, UIDs: 256}
@@ -42,6 +44,7 @@ type Runner struct {
 	options Options
 	root    bool
 	stage2  *os.File
+	dir     *runDir
 	filters func() ([][]byte, error)
 }
 
@@ -59,16 +62,21 @@ func New(options Options) (*Runner, error) {
 	if err != nil {
 		return nil, &jail.SetupError{Phase: "seal", Err: err}
 	}
+	dir, err := openRunDir(options.RunDir)
+	if err != nil {
+		return nil, errors.Join(&jail.SetupError{Phase: "run-directory", Err: err}, exe.Close())
+	}
 	return &Runner{
 		options: options,
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
+		dir:     dir,
 		filters: sync.OnceValues(compileFilters),
 	}, nil
 }
 
-// Close releases the sealed copy. No jail may be running.
-func (r *Runner) Close() error { return r.stage2.Close() }
+// Close releases the sealed copy and removes what was made for jails. No jail may be running.
+func (r *Runner) Close() error { return errors.Join(r.stage2.Close(), r.dir.close()) }
 
 func compileFilters() ([][]byte, error) {
 	program, _, err := seccomp.Compile(policies.Refusals())
@@ -101,12 +109,12 @@ func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
 }
 
 func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, err error) {
-	root, err := r.makeSkeleton(c)
+	root, err := r.dir.makeRoot(c.Mounts)
 	if err != nil {
 		return result, &jail.SetupError{Phase: "skeleton", Err: err}
 	}
 	defer func() {
-		if e := removeSkeleton(root); err == nil && e != nil {
+		if e := root.remove(); err == nil && e != nil {
 			err = &jail.SetupError{Phase: "clean-up", Err: e}
 		}
 	}()
@@ -127,7 +135,7 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 }
 
 // start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
-func (r *Runner) start(c jail.Config, root string, pinned *pinnedSources) (_ *process, err error) {
+func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *process, err error) {
 	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none", Observers: []string{}}}
 	var filters [][]byte
 	if c.Mode.Filtered() {
@@ -153,7 +161,7 @@ func (r *Runner) start(c jail.Config, root string, pinned *pinnedSources) (_ *pr
 	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root
-	if p.container, err = libcontainer.Create(filepath.Join(c.Scratch.Dir, "state"), "jail", config); err != nil {
+	if p.container, err = libcontainer.Create(filepath.Join(r.dir.path, "state"), randomName(), config); err != nil {
 		return nil, &jail.SetupError{Phase: "configuration", Err: err}
 	}
 	p.init = &libcontainer.Process{

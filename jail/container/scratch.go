@@ -37,7 +37,7 @@ func (r *Runner) Scratch(ctx context.Context, parent string) (_ *jail.Scratch, e
 	if err := populate(s); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.Dir))
 	}
-	s.Release = func() error { return errors.Join(os.RemoveAll(s.Dir), release()) }
+	s.Release = release
 	return s, nil
 }
 
@@ -58,8 +58,8 @@ func populate(s *jail.Scratch) error {
 
 // leaseUID takes a host uid that no other jail has. The lock on its file ends with this process at the latest.
 func (r *Runner) leaseUID() (uid int, release func() error, err error) {
-	dir, err := r.runDirectory("uids")
-	if err != nil {
+	dir := filepath.Join(r.options.RunDir, "uids")
+	if err := ownDirectory(dir); err != nil {
 		return 0, nil, err
 	}
 	for uid := r.options.FirstUID; uid < r.options.FirstUID+r.options.UIDs; uid++ {

@@ -6,80 +6,93 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"hdjail/jail"
 	"hdjail/mounts"
 )
 
-// makeSkeleton makes the root directory of a jail: every mount point, link and generated file. libcontainer then creates
-// nothing. It returns the directory's path, which the build's uid can reach; overlay(path) is beside it.
-func (r *Runner) makeSkeleton(c jail.Config) (root string, err error) {
-	parent := c.Scratch.Dir
-	if r.root { // the store may lie where only root can go
-		if parent, err = r.runDirectory("roots"); err != nil {
-			return "", err
-		}
+// root is the root directory of one jail, and what lies over the trees in it.
+type root struct {
+	path string // shared by all jails of this process that look alike
+	over string // this jail's own
+}
+
+// makeRoot makes every mount point, link and generated file of a jail, so that libcontainer creates nothing. What lies
+// below a mounts.Skeleton entry is the jail's own, the rest is made once a look.
+func (d *runDir) makeRoot(table mounts.Table) (r root, err error) {
+	r.over = filepath.Join(d.path, "over-"+randomName())
+	if err := os.Mkdir(r.over, 0o755); err != nil {
+		return r, err
 	}
-	top := filepath.Join(parent, "jail-"+randomName())
-	if err := os.Mkdir(top, 0o711); err != nil {
-		return "", err
+	if err := fill(r.over, table, true); err != nil {
+		return r, errors.Join(err, r.remove())
 	}
-	root = filepath.Join(top, "root")
-	defer func() {
-		if err != nil {
-			os.RemoveAll(top)
-		}
-	}()
-	s, err := newSkeleton(root)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := skeletonKey(table)
+	if r.path = d.skeletons[key]; r.path != "" {
+		return r, nil
+	}
+	r.path = filepath.Join(d.path, fmt.Sprintf("root-%d", len(d.skeletons)))
+	err = os.MkdirAll(filepath.Join(r.path, "dev"), 0o755)
+	if err == nil {
+		err = fill(r.path, table, false)
+	}
 	if err != nil {
-		return "", err
+		return r, errors.Join(err, os.RemoveAll(r.path), r.remove())
 	}
-	defer s.close()
-	for _, e := range c.Mounts.Entries {
-		if err := s.add(c.Mounts, e); err != nil {
-			return "", fmt.Errorf("make mount point %q: %w", e.Target, err)
-		}
-	}
-	return root, nil
+	d.skeletons[key] = r.path
+	return r, nil
 }
 
-// overlay is where the content of mounts.Skeleton entries lies, for the jail whose root directory is root.
-func overlay(root string) string { return filepath.Join(filepath.Dir(root), "over") }
+// remove removes what is the jail's own. Nothing in it was ever writable by a build.
+func (r root) remove() error { return os.RemoveAll(r.over) }
 
-// removeSkeleton removes what makeSkeleton made. Nothing in it was ever writable by a build.
-func removeSkeleton(root string) error { return os.RemoveAll(filepath.Dir(root)) }
-
-type skeleton struct{ root, over *os.Root }
-
-func newSkeleton(root string) (s skeleton, err error) {
-	for _, dir := range []string{filepath.Join(root, "dev"), overlay(root)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return s, err
+// skeletonKey tells which jails can share a root directory.
+func skeletonKey(table mounts.Table) string {
+	var key strings.Builder
+	for _, e := range table.Entries {
+		if needed, own := belongs(table, e); needed && !own {
+			fmt.Fprintf(&key, "%q %s %v", e.Target, e.Kind, e.IsDir())
+			if e.Kind == mounts.Symlink || e.Kind == mounts.File {
+				fmt.Fprintf(&key, " %q", e.Source)
+			}
+			key.WriteByte('\n')
 		}
 	}
-	if s.root, err = os.OpenRoot(root); err != nil {
-		return s, err
+	return key.String()
+}
+
+// belongs reports whether something must be made for the entry, and whether it is the jail's own. What lies below a bound
+// tree must exist there already.
+func belongs(table mounts.Table, e mounts.Entry) (needed, own bool) {
+	over, below := table.Under(e.Target)
+	return !below || over.Kind == mounts.Skeleton, below
+}
+
+func fill(dir string, table mounts.Table, own bool) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
 	}
-	s.over, err = os.OpenRoot(overlay(root))
-	return s, err
-}
-
-func (s skeleton) close() {
-	s.root.Close()
-	s.over.Close()
-}
-
-// add makes what the entry needs. What lies below a bound tree must exist there already.
-func (s skeleton) add(table mounts.Table, e mounts.Entry) error {
-	dir := s.root
-	if over, ok := table.Under(e.Target); ok {
-		if over.Kind != mounts.Skeleton {
-			return nil
+	defer root.Close()
+	for _, e := range table.Entries {
+		if needed, isOwn := belongs(table, e); needed && isOwn == own {
+			err = add(root, e)
 		}
-		dir = s.over
+		if err == nil && own && e.Kind == mounts.Skeleton {
+			err = root.MkdirAll(e.Target[1:], 0o755)
+		}
+		if err != nil {
+			return fmt.Errorf("make mount point %q: %w", e.Target, err)
+		}
 	}
+	return nil
+}
+
+func add(dir *os.Root, e mounts.Entry) error {
 	name := e.Target[1:]
 	if parent := path.Dir(name); parent != "." {
 		if err := dir.MkdirAll(parent, 0o755); err != nil {
@@ -87,8 +100,6 @@ func (s skeleton) add(table mounts.Table, e mounts.Entry) error {
 		}
 	}
 	switch {
-	case e.Kind == mounts.Skeleton:
-		return s.over.MkdirAll(name, 0o755)
 	case e.Kind == mounts.Symlink:
 		return dir.Symlink(e.Source, name)
 	case e.Kind == mounts.File:
@@ -106,27 +117,4 @@ func writeOnce(dir *os.Root, name, content string) error {
 	}
 	_, err = file.WriteString(content)
 	return errors.Join(err, file.Close())
-}
-
-// runDirectory makes and checks a directory below the run-time directory, which must be root's alone.
-func (r *Runner) runDirectory(name string) (string, error) {
-	full := filepath.Join(r.options.RunDir, name)
-	for _, dir := range []string{r.options.RunDir, full} {
-		if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
-			return "", err
-		}
-		var st unix.Stat_t
-		if err := unix.Lstat(dir, &st); err != nil {
-			return "", &os.PathError{Op: "stat", Path: dir, Err: err}
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
-			return "", fmt.Errorf("use %q: it is not a directory of root's that only root can write", dir)
-		}
-		if st.Mode&0o111 != 0o111 { // the caller's umask
-			if err := os.Chmod(dir, 0o711); err != nil {
-				return "", err
-			}
-		}
-	}
-	return full, nil
 }
