@@ -2,9 +2,9 @@ package profile
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -12,34 +12,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"hdjail/artifact/lease"
 	"hdjail/profile/links"
 )
 
-// Names in the directory of a profile. newTree and newLink are leftovers when nobody holds the lock.
+// Names in the directory of a profile.
 const (
 	current     = "current"
 	generations = "generations"
 	lock        = "lock"
 	tree        = "tree"
 	record      = "generation.json"
-	newTree     = generations + "/.new"
-	newLink     = ".current"
+	leftover    = ".new-" // begins what is temporary
 )
 
-// dir is the opened directory of one profile, with its lock when it was opened to be changed.
+// dir is the opened directory of one profile. One that was opened to be changed is locked and has a temporary name, which
+// is new each time: if two ever believed that they hold the lock, one would fail and neither would mix with the other.
 type dir struct {
 	name, path string
 	root       *os.Root
-	lock       *os.File
+	lock       *lease.Lock
+	temp       string
 }
 
 func (d *dir) close() {
 	if d.lock != nil {
-		d.lock.Close()
+		_ = d.lock.Release() // a lock that stays is stale as soon as this process ends
 	}
 	d.root.Close()
 }
@@ -49,18 +48,16 @@ func (p *Profiles) open(name string) (*dir, error) {
 	if err := checkName("profile", name); err != nil {
 		return nil, err
 	}
+	d := &dir{name: name, path: filepath.Join(p.Dir, name)}
 	parent, err := os.OpenRoot(p.Dir)
 	if err == nil {
 		defer parent.Close()
-		d := &dir{name: name, path: filepath.Join(p.Dir, name)}
-		if d.root, err = parent.OpenRoot(name); err == nil {
-			return d, nil
-		}
+		d.root, err = parent.OpenRoot(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &NotFoundError{name, ""}
 	}
-	return nil, fmt.Errorf("open profile %q: %w", name, err)
+	return d, err
 }
 
 // change opens a profile, makes it if create is set, locks it, and sweeps what an interrupted change left.
@@ -74,44 +71,32 @@ func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, 
 	if err != nil {
 		return nil, err
 	}
-	if err = d.hold(ctx, p.Holder, p.Wait); err == nil {
+	if d.lock, err = lease.Take(ctx, filepath.Join(d.path, lock), p.Lock); err == nil {
 		err = d.sweep()
 	}
 	if err != nil {
 		d.close()
-		return nil, err
+		return nil, fmt.Errorf("change profile %q: %w", name, err)
 	}
+	d.temp = leftover + rand.Text()
 	return d, nil
 }
 
-// hold takes the lock, or gives up after wait. Closing the file lets go of it, and so does the end of the process.
-func (d *dir) hold(ctx context.Context, holder string, wait time.Duration) (err error) {
-	if d.lock, err = d.root.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return err
-	}
-	deadline := time.After(wait)
-	for {
-		err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			_, err = d.lock.WriteAt([]byte(holder+"\n"), 0)
-			return errors.Join(err, d.lock.Truncate(int64(len(holder)+1)))
+// sweep removes everything temporary. Only the holder of the lock calls it.
+func (d *dir) sweep() error {
+	for _, place := range []string{".", generations} {
+		entries, err := fs.ReadDir(d.root.FS(), place)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), leftover) {
+				err = errors.Join(err, d.root.RemoveAll(path.Join(place, e.Name())))
+			}
 		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
-			return fmt.Errorf("lock profile %q: %w", d.name, err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline:
-			text, err := io.ReadAll(io.LimitReader(d.lock, 200))
-			return errors.Join(&BusyError{d.name, strings.TrimSpace(string(text))}, err)
-		case <-time.After(5 * time.Millisecond):
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }
-
-// sweep removes what an interrupted change left. Only the holder of the lock calls it.
-func (d *dir) sweep() error { return errors.Join(d.root.RemoveAll(newTree), d.root.RemoveAll(newLink)) }
 
 // current returns the number of the current generation, 0 for none.
 func (d *dir) current() (int, error) {
@@ -188,12 +173,13 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{newTree, newTree + "/" + tree} {
+	made := path.Join(generations, d.temp)
+	for _, name := range []string{made, path.Join(made, tree)} {
 		if err := errors.Join(d.root.Mkdir(name, 0o755), d.root.Chmod(name, 0o755)); err != nil {
 			return err
 		}
 	}
-	f, err := d.root.Open(newTree + "/" + tree)
+	f, err := d.root.Open(path.Join(made, tree))
 	if err != nil {
 		return err
 	}
@@ -203,22 +189,22 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 	}
 	data, err := g.encode()
 	if err == nil {
-		err = d.write(path.Join(newTree, record), data)
+		err = d.write(path.Join(made, record), data)
 	}
-	return errors.Join(err, f.Sync(), d.sync(newTree))
+	return errors.Join(err, f.Sync(), d.sync(made))
 }
 
 // register gives the generation that was built its number.
 func (d *dir) register(n int) error {
-	err := d.root.Rename(newTree, path.Join(generations, strconv.Itoa(n)))
+	err := d.root.Rename(path.Join(generations, d.temp), path.Join(generations, strconv.Itoa(n)))
 	return errors.Join(err, d.sync(generations))
 }
 
 // point makes generation n current, by one rename.
 func (d *dir) point(n int) error {
-	err := d.root.Symlink(treeOf(n), newLink)
+	err := d.root.Symlink(treeOf(n), d.temp)
 	if err == nil {
-		err = d.root.Rename(newLink, current)
+		err = d.root.Rename(d.temp, current)
 	}
 	return errors.Join(err, d.sync("."))
 }

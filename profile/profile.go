@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 )
 
 // Profiles is all profiles of one store. Its methods may be called from several goroutines and processes at once: those
@@ -20,10 +21,8 @@ type Profiles struct {
 	Dir string
 	// Now is the clock that generations are dated by.
 	Now func() time.Time
-	// Holder is what others read in a BusyError, like "hdjail 4711 on login1".
-	Holder string
-	// Wait is how long to wait for another's change before *BusyError.
-	Wait time.Duration
+	// Lock says who we are and how long to wait for another's change; then it is *lease.LockedError.
+	Lock lease.Options
 	// Publish is called before a generation becomes current, with all realizations that it links. When it returns nil, every
 	// public path of their closure leads to the realization in it. An error leaves the profile as it was. Nil is allowed.
 	Publish func(ctx context.Context, linked []artifact.RealizationID) error
@@ -45,13 +44,6 @@ type Edit struct {
 	Remove []string
 	// Add is linked; an artifact of the same name gives way to it, in its place.
 	Add []Artifact
-}
-
-// BusyError reports that another process or goroutine was changing the profile for the whole time of waiting.
-type BusyError struct{ Profile, Holder string }
-
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("change profile %q: it is being changed by %s", e.Profile, e.Holder)
 }
 
 // NotFoundError reports what does not exist. What is "any generation", or begins with "generation " or "artifact "; it is

@@ -56,10 +56,7 @@ func (c Conflict) Resolution() []Rule {
 
 // Help says in one line what to write where.
 func (c Conflict) Help() string {
-	list, err := json.Marshal(c.Resolution())
-	if err != nil {
-		return err.Error()
-	}
+	list, _ := json.Marshal(c.Resolution()) // strings and booleans always have a form
 	return fmt.Sprintf("to keep the first, let the links of %s be: %s", c.Second.Owner, list)
 }
 

@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -114,16 +115,16 @@ func (w *walk) match(dir string, parts []string) error {
 	return err
 }
 
+// literal handles a component without a star, which name ends with.
 func (w *walk) literal(name string, rest []string) error {
 	if len(rest) > 0 {
 		return w.match(name, rest)
 	}
 	info, err := w.tree.Lstat(name)
-	if err != nil {
-		return unlessAbsent(err)
+	if err == nil {
+		w.add(name, info.Mode())
 	}
-	w.add(name, info.Mode())
-	return nil
+	return unlessAbsent(err)
 }
 
 func (w *walk) add(name string, mode fs.FileMode) {
@@ -137,11 +138,7 @@ func (w *walk) list(dir string) ([]fs.DirEntry, error) {
 	if entries, ok := w.listed[dir]; ok {
 		return entries, nil
 	}
-	name := dir
-	if name == "" {
-		name = "."
-	}
-	entries, err := w.tree.ReadDir(name)
+	entries, err := w.tree.ReadDir(cmp.Or(dir, "."))
 	if err != nil {
 		return nil, unlessAbsent(err)
 	}

@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -63,10 +64,7 @@ func Plan(in Input) (Actions, error) {
 	p := planner{in: in, placed: map[string]int{}, dirs: map[string]Origin{}, made: map[string]bool{}}
 	for _, set := range in.Sets {
 		if err := p.obey(set); err != nil {
-			if set.Owner != "" {
-				err = fmt.Errorf("link %s: %w", set.Owner, err)
-			}
-			return Actions{}, err
+			return Actions{}, fmt.Errorf("link %s: %w", cmp.Or(set.Owner, "files"), err)
 		}
 	}
 	if len(p.conflicts) > 0 && !in.KeepFirst {
