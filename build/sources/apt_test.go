@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"hdjail/artifact"
 	"hdjail/build/sources/unpack"
 )
 
@@ -51,6 +52,10 @@ func TestAptForReal(t *testing.T) {
 			r := Request{digests[0].String(), []string{"debsrc:" + pkg + "/" + file}}
 			if err := s.Fetch(ctx, r, nil); err != nil || !s.Has(r.Digest) {
 				t.Errorf("%s: %v", file, err)
+			}
+			build := t.TempDir()
+			if err := place(t, s, build, artifact.Source{Digest: r.Digest, Unpack: true}); err != nil || len(read(t, build)) < 50 {
+				t.Errorf("%s: %d files, %v", file, len(read(t, build)), err)
 			}
 			r.Digest = "sha256:" + strings.Repeat("0", 64)
 			var wrong *DigestError

@@ -70,10 +70,3 @@ type ToolError struct{ Tool, Fix string }
 func (e *ToolError) Error() string {
 	return fmt.Sprintf("find program %q: not installed (%s)", e.Tool, e.Fix)
 }
-
-// LockError reports a source that another process is busy with for too long. Holder is how that process called itself.
-type LockError struct{ Name, Holder string }
-
-func (e *LockError) Error() string {
-	return fmt.Sprintf("lock source %q: held by %s", e.Name, e.Holder)
-}

@@ -14,7 +14,7 @@ import (
 
 // Fetch brings a source into the store, unless it is there: it asks the mirrors and URLs one after the other until one
 // has the content that the digest promises. Errors are *FetchError, *MissingError when offline or nobody could be asked,
-// *LockError, *BadDigestError, or the cause of ctx. What had arrived of a file before an interruption is used the next
+// *lease.LockedError, *BadDigestError, or the cause of ctx. What had arrived of a file before an interruption is used the next
 // time. progress may be nil.
 func (s *Store) Fetch(ctx context.Context, r Request, progress Progress) error {
 	d, err := ParseDigest(r.Digest)

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
+
+	"hdjail/artifact/lease"
 )
 
 var content = bytes.Repeat([]byte("0123456789abcdef"), 5000)
@@ -388,8 +390,8 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	var busy *LockError
-	if _, err := s.lock(context.Background(), "x"); !errors.As(err, &busy) || busy.Holder != fmt.Sprintf("process %d", os.Getpid()) {
+	var busy *lease.LockedError
+	if _, err := s.lock(context.Background(), "x"); !errors.As(err, &busy) || busy.Info.Holder.PID != os.Getpid() {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

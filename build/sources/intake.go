@@ -82,6 +82,7 @@ func (in *intake) commit(from string) error {
 func (in *intake) close() {
 	if in.n == 0 && !in.s.has(in.d) {
 		in.s.root.Remove(in.name)
+		in.s.root.Remove(in.validatorName())
 	}
 	in.f.Close()
 }

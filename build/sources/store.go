@@ -6,16 +6,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 )
 
 // Options say how a Store works. The zero value of each field but Root and Tree is usable.
@@ -66,9 +64,10 @@ type Request struct {
 
 // Store is a directory of verified sources. Methods may be called from several goroutines and processes at a time.
 type Store struct {
-	o    Options
-	dir  string
-	root *os.Root
+	o      Options
+	dir    string
+	root   *os.Root
+	holder lease.Holder
 }
 
 // Open opens the sources of the store at o.Root, making their directory when there is none. The caller calls Close.
@@ -82,6 +81,9 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open sources: %w", err)
 	}
 	var err error
+	if s.holder, err = lease.Self(); err != nil {
+		return nil, fmt.Errorf("open sources: %w", err)
+	}
 	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return nil, fmt.Errorf("open sources: %w", err)
 	}
@@ -133,39 +135,11 @@ func (s *Store) open(d Digest) (*os.File, error) {
 
 // lock keeps other users of the store from name until the function is called.
 func (s *Store) lock(ctx context.Context, name string) (func(), error) {
-	path := partial + "/" + name + ".lock"
-	deadline := time.NewTimer(s.o.LockWait)
-	defer deadline.Stop()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for {
-		f, err := s.root.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-		if err != nil {
-			return nil, fmt.Errorf("lock source %q: %w", name, err)
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && s.current(f, path) {
-			f.Truncate(0)
-			fmt.Fprintf(f, "process %d", os.Getpid())
-			return func() { s.root.Remove(path); f.Close() }, nil
-		}
-		holder, _ := io.ReadAll(io.LimitReader(f, 64))
-		f.Close()
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-deadline.C:
-			return nil, &LockError{name, string(holder)}
-		case <-again.C:
-		}
-	}
-}
-
-// current reports whether path still leads to f: who had the lock before may have removed it.
-func (s *Store) current(f *os.File, path string) bool {
-	held, err := f.Stat()
+	path := filepath.Join(s.dir, partial, name+".lock")
+	l, err := lease.Take(ctx, path, lease.Options{Holder: s.holder, Timeout: s.o.LockWait})
 	if err != nil {
-		return false
+		return nil, fmt.Errorf("fetch source: %w", err)
 	}
-	named, err := s.root.Lstat(path)
-	return err == nil && os.SameFile(held, named)
+	// An error leaves a lock that goes stale when this process ends.
+	return func() { _ = l.Release() }, nil
 }

@@ -2,44 +2,16 @@ package sources
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"testing"
 
-	"github.com/zeebo/blake3"
-
 	"hdjail/artifact"
+	"hdjail/artifact/tree"
 )
 
-// treeDigestOf is a tree digest good enough for tests: names, types, execute bits, contents.
-func treeDigestOf(_ context.Context, dir *os.File) (artifact.TreeDigest, error) {
-	h := blake3.New()
-	fsys := os.DirFS(dir.Name())
-	err := fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		h.WriteString(path + "\x00" + info.Mode().Type().String() + "\x00")
-		switch info.Mode().Type() {
-		case fs.ModeSymlink:
-			target, err := os.Readlink(dir.Name() + "/" + path)
-			h.WriteString(target)
-			return err
-		case 0:
-			if info.Mode()&0o111 != 0 {
-				h.WriteString("x")
-			}
-			content, err := fs.ReadFile(fsys, path)
-			h.Write(content)
-			return err
-		}
-		return nil
-	})
-	return artifact.TreeDigest(h.Sum(nil)), err
+func treeDigestOf(ctx context.Context, dir *os.File) (artifact.TreeDigest, error) {
+	d, _, err := tree.Digest(ctx, dir, tree.Options{})
+	return d, err
 }
 
 func newStore(t *testing.T, o Options) *Store {
@@ -52,6 +24,24 @@ func newStore(t *testing.T, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		// Read-only trees, which t.TempDir cannot remove without privilege.
+		for _, name := range []string{"tree", "git"} {
+			if err := tree.Remove(open(t, s.dir), name); err != nil {
+				t.Error(err)
+			}
+		}
+		s.Close()
+	})
 	return s
+}
+
+func open(t *testing.T, dir string) *os.File {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

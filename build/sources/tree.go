@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
+	"hdjail/artifact/tree"
 	"hdjail/build/sources/unpack"
 )
 
@@ -46,7 +47,7 @@ func (s *Store) newWork() (*workDir, error) {
 func (w *workDir) path() string { return filepath.Join(w.s.dir, w.name) }
 
 func (w *workDir) remove() {
-	w.s.removeAll(w.name)
+	w.s.removeWork(filepath.Base(w.name))
 	w.f.Close()
 }
 
@@ -62,32 +63,39 @@ func (s *Store) sweep() {
 		name := partial + "/" + e.Name()
 		if f, err := s.root.Open(name); err == nil {
 			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-				s.removeAll(name)
+				s.removeWork(e.Name())
 			}
 			f.Close()
 		}
 	}
 }
 
-// removeAll removes a tree of ours, whose directories may be read-only.
-func (s *Store) removeAll(name string) {
-	fs.WalkDir(s.root.FS(), name, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = s.root.Chmod(path, 0o700)
-		}
-		return err
-	})
-	s.root.RemoveAll(name)
+// removeWork deletes a work directory. What cannot be deleted is swept later.
+func (s *Store) removeWork(name string) {
+	if dir, err := s.root.Open(partial); err == nil {
+		_ = tree.Remove(dir, name)
+		dir.Close()
+	}
 }
 
-// keepTree lets fill write a tree and stores it, read-only, under what name calls it.
+// current reports whether path still leads to f.
+func (s *Store) current(f *os.File, path string) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := s.root.Lstat(path)
+	return err == nil && os.SameFile(held, named)
+}
+
+// keepTree lets fill write a tree and stores it, read-only, under the digest that call gives it.
 func (s *Store) keepTree(ctx context.Context, w *workDir, fill func(*unpack.Tree) error,
-	name func(artifact.TreeDigest) (Digest, error)) (Digest, error) {
-	tree := w.name + "/tree"
-	if err := s.root.Mkdir(tree, 0o755); err != nil {
+	call func(artifact.TreeDigest) (Digest, error)) (Digest, error) {
+	name := w.name + "/tree"
+	if err := s.root.Mkdir(name, 0o755); err != nil {
 		return Digest{}, fmt.Errorf("store tree: %w", err)
 	}
-	dir, err := s.root.Open(tree)
+	dir, err := s.root.Open(name)
 	if err != nil {
 		return Digest{}, fmt.Errorf("store tree: %w", err)
 	}
@@ -107,7 +115,7 @@ func (s *Store) keepTree(ctx context.Context, w *workDir, fill func(*unpack.Tree
 	if err != nil {
 		return Digest{}, fmt.Errorf("digest tree: %w", err)
 	}
-	d, err := name(content)
+	d, err := call(content)
 	if err != nil || s.has(d) {
 		return d, err
 	}
@@ -115,7 +123,7 @@ func (s *Store) keepTree(ctx context.Context, w *workDir, fill func(*unpack.Tree
 	if err := errors.Join(unix.Syncfs(int(dir.Fd())), dir.Chmod(0o755)); err != nil {
 		return d, fmt.Errorf("store source %q: %w", d, err)
 	}
-	if err := s.root.Rename(tree, d.path()); err != nil && !s.has(d) {
+	if err := s.root.Rename(name, d.path()); err != nil && !s.has(d) {
 		return d, fmt.Errorf("store source %q: %w", d, err)
 	}
 	return d, errors.Join(dir.Chmod(0o555), s.syncDir(d.Algorithm))

@@ -189,6 +189,7 @@ func hostile(t testing.TB) []struct {
 		{"truncated xz", "archive", xzip(t, good, 1<<20)[:60]},
 		{"xz with a wrong checksum", "archive", flip(xzip(t, good, 1<<20), -40)},
 		{"xz with a huge dictionary", "limit", hugeXZ(t, good)},
+		{"zstd with a huge window", "archive", []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00")},
 		{"zip absolute", "absolute", packZip(t, "/etc/x", "b")},
 		{"zip dotdot", "dotdot", packZip(t, "a/../../x", "b")},
 		{"zip twice", "conflict", packZip(t, "a", "a")},
@@ -296,6 +297,23 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%d bytes were written", total)
 			}
 		})
+	}
+}
+
+// TestZipDirectory has a list of members that is too large to be kept.
+func TestZipDirectory(t *testing.T) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := range maxDirectory/65000 + 1 {
+		if _, err := w.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i), Comment: strings.Repeat("c", 65000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unpack(t, t.TempDir(), Options{}, b.Bytes()); kind(err) != "limit" {
+		t.Errorf("error %v, want refusal \"limit\"", err)
 	}
 }
 
