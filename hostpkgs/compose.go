@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"hdjail/hostpkgs/rootpath"
 )
 
 // generated are the files of /etc that every tree has instead of the host's. The users are those of the jail.
@@ -155,6 +157,7 @@ func (h *Host) restore(ctx context.Context, pins []Pinned, scratch string) error
 	if len(lost) == 0 {
 		return nil
 	}
+	h.names = rootpath.OnHost(h.cfg.Root)
 	installed, err := h.cfg.Database.Packages(ctx)
 	if err != nil {
 		return err

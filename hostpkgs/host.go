@@ -25,13 +25,13 @@ type Config struct {
 	Progress func(done, total int, name string)
 }
 
-// Host pins and composes packages of one host. It sees the host as it was when it first looked: whoever wants to see an
-// upgrade makes a new Host. Safe for concurrent use, by several processes on one Config.Dir too.
+// Host pins and composes packages of one host. It remembers what it has pinned: whoever wants to see an upgrade makes a
+// new Host. Safe for concurrent use, by several processes on one Config.Dir too.
 type Host struct {
 	cfg   Config
-	names *rootpath.Resolver
 	busy  chan struct{} // holds one token; taken by whoever reads or writes the fields below, or writes to Dir
 	memo  map[string]Report
+	names *rootpath.Resolver // of the host, as of the last time that something was pinned
 }
 
 // Pinned is one package of a closure, with the snapshot that a build sees of it.

@@ -15,6 +15,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"hdjail/hostpkgs/rootpath"
 )
 
 // Show is Pin with what else there is to say about the closure. The result is shared: callers do not change it.
@@ -60,12 +62,13 @@ func (h *Host) pinCached(ctx context.Context, names []string) (Report, error) {
 	if load(file, &entry) && h.current(entry, names, database) {
 		return entry.Report, nil
 	}
+	h.names = rootpath.OnHost(h.cfg.Root)
 	entry = closureEntry{Names: names, Database: database}
 	if err := h.pinAll(ctx, &entry); err != nil {
 		return Report{}, err
 	}
 	if now, err := h.cfg.Database.Fingerprint(ctx); err != nil || now != database {
-		return Report{}, errors.Join(fmt.Errorf("pin host packages: packages were installed meanwhile, try again"), err)
+		return Report{}, errors.Join(errors.New("pin host packages: packages were installed meanwhile, try again"), err)
 	}
 	if err := save(file, entry); err != nil {
 		return Report{}, fmt.Errorf("pin host packages: %w", err)

@@ -156,6 +156,19 @@ func TestHostIsRemembered(t *testing.T) {
 	}
 }
 
+// TestUpgradeBetweenPins has one Host pin before and after an upgrade: no pin may mix the two.
+func TestUpgradeBetweenPins(t *testing.T) {
+	root := sampleRoot(t)
+	h := openHost(t, root, tempDir(t))
+	show(t, h, "libx")
+	writeSample(t, filepath.Join(root, "usr/lib/libx.so.1.2"), file{content: "newer"})
+	writePackages(t, root, append(slices.Clone(samplePackages), installed{"late", "Depends: libx\n", "/."}))
+	report := show(t, h, "late")
+	if libx := find(t, report, "libx"); libx.Bytes != int64(len("newer")) {
+		t.Errorf("after an upgrade libx is pinned as %+v", libx)
+	}
+}
+
 func TestNotInstalled(t *testing.T) {
 	h := openHost(t, sampleRoot(t), tempDir(t))
 	for name, near := range map[string][]string{

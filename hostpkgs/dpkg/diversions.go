@@ -16,7 +16,7 @@ type diversion struct{ From, To, By string }
 // diversions finds a diversion by either of its paths. The zero value has none.
 type diversions struct{ from, to map[string]diversion }
 
-func (db *Database) readDiversions() (diversions, error) {
+func (db *Database) diversions() (diversions, error) {
 	data, err := os.ReadFile(db.admin("diversions"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return diversions{}, fmt.Errorf("read dpkg database: %w", err)

@@ -17,16 +17,20 @@ import (
 	"syscall"
 
 	"hdjail/hostpkgs"
-	"hdjail/hostpkgs/rootpath"
 )
 
 // Database is the dpkg database below a root directory. It implements hostpkgs.Database; safe for concurrent use. What
-// is installed is read once, at first need.
+// is installed is read at first need, and again when it has changed.
 type Database struct {
-	root      string
-	names     *rootpath.Resolver
-	installed func() (map[string]stanza, error)
-	diverted  func() (diversions, error)
+	root  string
+	mu    sync.Mutex
+	state state
+}
+
+// state is what is installed, by name and architecture, when the database had a fingerprint.
+type state struct {
+	fingerprint string
+	installed   map[string]stanza
 }
 
 // adminDir is where dpkg keeps its database (dpkg(1), FILES).
@@ -35,12 +39,10 @@ const adminDir = "var/lib/dpkg"
 // Open returns the database of the host whose root directory is root, absolute and clean. A root without a dpkg database
 // gives an error for which errors.Is(err, fs.ErrNotExist) holds.
 func Open(root string) (*Database, error) {
-	db := &Database{root: root, names: rootpath.OnHost(root)}
+	db := &Database{root: root}
 	if _, err := os.Stat(db.admin("status")); err != nil {
 		return nil, fmt.Errorf("open dpkg database: %w", err)
 	}
-	db.installed = sync.OnceValues(db.readStatus)
-	db.diverted = sync.OnceValues(db.readDiversions)
 	return db, nil
 }
 
@@ -92,7 +94,13 @@ func (db *Database) Packages(context.Context) ([]hostpkgs.Package, error) {
 	return packages, nil
 }
 
-func (db *Database) readStatus() (map[string]stanza, error) {
+func (db *Database) installed() (map[string]stanza, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	fingerprint, err := db.Fingerprint(context.Background())
+	if err != nil || fingerprint == db.state.fingerprint {
+		return db.state.installed, err
+	}
 	data, err := os.ReadFile(db.admin("status"))
 	if err != nil {
 		return nil, fmt.Errorf("read dpkg database: %w", err)
@@ -107,6 +115,7 @@ func (db *Database) readStatus() (map[string]stanza, error) {
 			installed[s.Name+":"+s.Architecture] = s
 		}
 	}
+	db.state = state{fingerprint, installed}
 	return installed, nil
 }
 
@@ -116,7 +125,7 @@ func (db *Database) Contents(_ context.Context, p hostpkgs.Package) (hostpkgs.Co
 	if err != nil {
 		return hostpkgs.Contents{}, err
 	}
-	diverted, err := db.diverted()
+	diverted, err := db.diversions()
 	if err != nil {
 		return hostpkgs.Contents{}, err
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"hdjail/hostpkgs/rootpath"
 )
 
 // claim is a line of a .list file that would make its package the owner. The lower rank wins.
@@ -27,7 +29,7 @@ type claim struct {
 // Owner implements hostpkgs.Database. The name has an architecture where dpkg -S would print one. It reads every file
 // list, once.
 func (db *Database) Owner(ctx context.Context, name string) (string, bool, error) {
-	diverted, err := db.diverted()
+	diverted, err := db.diversions()
 	if err != nil {
 		return "", false, err
 	}
@@ -35,8 +37,9 @@ func (db *Database) Owner(ctx context.Context, name string) (string, bool, error
 		return "", false, fmt.Errorf("find owner of %q: not an absolute path", name)
 	}
 	var claims []claim
-	for rank, real := range db.names.Chain(name) {
-		for _, spelling := range db.spellings(real) {
+	names := rootpath.OnHost(db.root)
+	for rank, real := range names.Chain(name) {
+		for _, spelling := range db.spellings(real, names) {
 			claims = append(claims, diverted.claims(spelling, rank)...)
 		}
 	}
@@ -48,7 +51,7 @@ func (db *Database) Owner(ctx context.Context, name string) (string, bool, error
 }
 
 // spellings returns the ways a package may have spelled a real path: the path, and through links of the root folder.
-func (db *Database) spellings(real string) []string {
+func (db *Database) spellings(real string, resolver *rootpath.Resolver) []string {
 	names := []string{real}
 	entries, _ := os.ReadDir(db.root)
 	for _, e := range entries {
@@ -56,7 +59,7 @@ func (db *Database) spellings(real string) []string {
 			continue
 		}
 		link := "/" + e.Name()
-		if rest, ok := strings.CutPrefix(real, db.names.Follow(link).Path+"/"); ok {
+		if rest, ok := strings.CutPrefix(real, resolver.Follow(link).Path+"/"); ok {
 			names = append(names, path.Join(link, rest))
 		}
 	}

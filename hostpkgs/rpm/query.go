@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hdjail/hostpkgs"
+	"hdjail/hostpkgs/rootpath"
 )
 
 // queryFormat prints a line P for each package and then one for each thing that it requires (R), provides (V) and
@@ -109,13 +110,13 @@ func (r *record) require(name string) {
 
 // provideFiles makes files that are required by path something that their package provides, under the path as it is
 // required, which may lead through links (/bin/sh).
-func (db *Database) provideFiles(records []record) {
+func provideFiles(records []record, names *rootpath.Resolver) {
 	required := map[string][]string{} // by real path
 	bases := map[string]bool{}
 	for _, r := range records {
 		for _, group := range r.Depends {
 			if name := group[0].Name; path.IsAbs(name) {
-				real := db.names.Name(name).Path
+				real := names.Name(name).Path
 				if !slices.Contains(required[real], name) {
 					required[real] = append(required[real], name)
 				}
@@ -126,7 +127,7 @@ func (db *Database) provideFiles(records []record) {
 	for i := range records {
 		for _, name := range records[i].contents.Paths {
 			if bases[path.Base(name)] {
-				records[i].Provides = append(records[i].Provides, required[db.names.Name(name).Path]...)
+				records[i].Provides = append(records[i].Provides, required[names.Name(name).Path]...)
 			}
 		}
 	}

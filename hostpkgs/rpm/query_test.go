@@ -35,8 +35,7 @@ func TestParseQuery(t *testing.T) {
 		}
 		return rootpath.Entry{}
 	}
-	db := &Database{names: rootpath.New(links)}
-	db.provideFiles(records)
+	provideFiles(records, rootpath.New(links))
 	requireRich(records)
 	markNative(records)
 	var got []hostpkgs.Package

@@ -31,13 +31,18 @@ type Config struct {
 	Program string
 }
 
-// Database is an rpm database. It implements hostpkgs.Database; safe for concurrent use. What is installed is read once,
-// at first need, by one run of rpm.
+// Database is an rpm database. It implements hostpkgs.Database; safe for concurrent use. What is installed is read at
+// first need, by one run of rpm, and again when it has changed.
 type Database struct {
 	cfg   Config
-	names *rootpath.Resolver
 	mu    sync.Mutex
-	all   map[string]record // nil until read; by name, version and architecture
+	state state
+}
+
+// state is what is installed, by name, version and architecture, when the database had a fingerprint.
+type state struct {
+	fingerprint string
+	installed   map[string]record
 }
 
 // usualPaths are where releases keep the database (the macro %_dbpath).
@@ -66,7 +71,7 @@ func Open(cfg Config) (*Database, error) {
 			return nil, fmt.Errorf("open rpm database: %w", err)
 		}
 	}
-	return &Database{cfg: cfg, names: rootpath.OnHost(cfg.Root)}, nil
+	return &Database{cfg: cfg}, nil
 }
 
 // run returns what rpm prints for a query. The caller's environment and macro files have no say.
@@ -108,12 +113,12 @@ func (db *Database) Fingerprint(context.Context) (string, error) {
 	return text, nil
 }
 
-// load returns what is installed. A failed run is not remembered.
 func (db *Database) load(ctx context.Context) (map[string]record, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.all != nil {
-		return db.all, nil
+	fingerprint, err := db.Fingerprint(ctx)
+	if err != nil || fingerprint == db.state.fingerprint {
+		return db.state.installed, err
 	}
 	output, err := db.run(ctx, "-qa", "--queryformat", queryFormat)
 	if err != nil {
@@ -123,14 +128,15 @@ func (db *Database) load(ctx context.Context) (map[string]record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("query rpm database: %w", err)
 	}
-	db.provideFiles(records)
+	provideFiles(records, rootpath.OnHost(db.cfg.Root))
 	requireRich(records)
 	markNative(records)
-	db.all = map[string]record{}
+	installed := map[string]record{}
 	for _, r := range records {
-		db.all[key(r.Package)] = r
+		installed[key(r.Package)] = r
 	}
-	return db.all, nil
+	db.state = state{fingerprint, installed}
+	return installed, nil
 }
 
 func key(p hostpkgs.Package) string { return p.Name + " " + p.Version + " " + p.Architecture }
@@ -166,7 +172,7 @@ func (db *Database) Owner(ctx context.Context, name string) (string, bool, error
 	if !path.IsAbs(name) {
 		return "", false, fmt.Errorf("find owner of %q: not an absolute path", name)
 	}
-	for _, real := range db.names.Chain(name) {
+	for _, real := range rootpath.OnHost(db.cfg.Root).Chain(name) {
 		output, err := db.run(ctx, "-qf", "--queryformat", "%{NAME}\n", real)
 		if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() > 0 {
 			continue // no package owns it
