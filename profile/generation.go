@@ -57,6 +57,7 @@ type Changes struct {
 // "profile" or "artifact".
 type NameError struct{ Kind, Name string }
 
+// Error implements error, in one line.
 func (e *NameError) Error() string {
 	return fmt.Sprintf("read %s name %q: only letters, digits and _ + - . are allowed, and no dot first", e.Kind, e.Name)
 }

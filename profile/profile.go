@@ -50,6 +50,7 @@ type Edit struct {
 // empty when there is no such profile.
 type NotFoundError struct{ Profile, What string }
 
+// Error implements error, in one line.
 func (e *NotFoundError) Error() string {
 	if e.What == "" {
 		return fmt.Sprintf("find profile %q: there is none", e.Profile)

@@ -27,6 +27,7 @@ type Conflict struct {
 // ConflictError lists every conflict of a plan, in the order found. Nothing was written.
 type ConflictError struct{ Conflicts []Conflict }
 
+// Error implements error, in one line.
 func (e *ConflictError) Error() string {
 	c := e.Conflicts[0]
 	text := fmt.Sprintf("link %q: wanted by %s and by %s", c.Target, c.First, c.Second)
@@ -36,6 +37,7 @@ func (e *ConflictError) Error() string {
 	return text
 }
 
+// String names who it is, for messages.
 func (o Origin) String() string {
 	switch {
 	case o.Rule < 0:

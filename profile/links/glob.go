@@ -18,8 +18,6 @@ type Tree interface {
 	ReadDir(name string) ([]fs.DirEntry, error)
 	// Lstat does not follow a link in the last component.
 	Lstat(name string) (fs.FileInfo, error)
-	// Readlink returns the text of a link.
-	Readlink(name string) (string, error)
 }
 
 // Glob is a parsed pattern. "*" is its only special character, within one component, and matches a leading dot. A whole
@@ -33,6 +31,7 @@ type Glob struct {
 // GlobError reports a pattern that means nothing.
 type GlobError struct{ Pattern, Reason string }
 
+// Error implements error, in one line.
 func (e *GlobError) Error() string { return fmt.Sprintf("parse pattern %q: %s", e.Pattern, e.Reason) }
 
 // ParseGlob reads a pattern. "**" as the last component, or with text beside it, gives *GlobError.

@@ -104,7 +104,6 @@ func TestUnreadable(t *testing.T) {
 type closedTree struct{}
 
 func (closedTree) ReadDir(string) ([]fs.DirEntry, error)  { return nil, fs.ErrPermission }
-func (closedTree) Readlink(string) (string, error)        { return "", fs.ErrPermission }
 func (closedTree) Lstat(name string) (fs.FileInfo, error) { return tree(name).Lstat(name) }
 
 func FuzzGlob(f *testing.F) {

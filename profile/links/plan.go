@@ -3,6 +3,7 @@ package links
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -25,8 +26,8 @@ type Input struct {
 	Sets []Set
 	// Dir is the absolute, clean path that relative targets lie below.
 	Dir string
-	// Existing is what the targets may meet, asked for absolute paths; nil means that nothing is there.
-	Existing Tree
+	// Existing is what the targets may meet; nil means that nothing is there.
+	Existing existing
 	// Native fills in the defaults of native lists and keeps sources and targets inside their directories. Otherwise rules
 	// are those of Hashdist's create-links.
 	Native bool
@@ -34,6 +35,13 @@ type Input struct {
 	KeepFirst bool
 	// Expand substitutes variables in the strings of rules; nil leaves them as they are.
 	Expand func(string) (string, error)
+}
+
+// existing is asked for absolute paths, and does not follow a link in the last component. An error that is fs.ErrNotExist
+// says that nothing is there.
+type existing interface {
+	Lstat(name string) (fs.FileInfo, error)
+	Readlink(name string) (string, error)
 }
 
 // Action is one step of a plan. Source and Target are written as the rules have them.
@@ -99,11 +107,11 @@ func (p *planner) obey(set Set) error {
 
 // run hides and places what one step selects.
 func (p *planner) run(set Set, index int, s step, hidden map[string]bool) error {
-	exclude, err := expandAll(set.Tree, s.exclude, s.dirs)
+	without, err := expandAll(set.Tree, s.without, s.dirs)
 	if err != nil {
 		return err
 	}
-	for _, name := range exclude {
+	for _, name := range without {
 		hidden[name] = true
 	}
 	selected, err := expandAll(set.Tree, s.globs, s.dirs)
@@ -115,7 +123,7 @@ func (p *planner) run(set Set, index int, s step, hidden map[string]bool) error 
 	}
 	for _, source := range selected {
 		switch {
-		case s.verb == Exclude:
+		case s.verb == exclude:
 			hidden[source] = true
 			continue
 		case hidden[source]:

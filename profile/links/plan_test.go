@@ -27,8 +27,6 @@ func (m memory) ReadDir(name string) ([]fs.DirEntry, error) {
 	return m.MapFS.ReadDir(name)
 }
 
-func (m memory) Readlink(name string) (string, error) { return m.MapFS.ReadLink(name) }
-
 // tree makes a Tree of files, and of links where a name has " -> " and a text.
 func tree(names ...string) memory {
 	m := fstest.MapFS{}
@@ -270,7 +268,7 @@ func TestApplyStopsWhenCancelled(t *testing.T) {
 }
 
 func TestGlobsForms(t *testing.T) {
-	for text, want := range map[string]Globs{`"a"`: {"a"}, `["a", "b"]`: {"a", "b"}, `[]`: {}} {
+	for text, want := range map[string]Globs{`"a"`: {"a"}, `["a", "b"]`: {"a", "b"}, `[]`: {}, `null`: nil} {
 		var got Globs
 		if err := json.Unmarshal([]byte(text), &got); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, %v", text, got, err)

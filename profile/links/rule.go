@@ -16,8 +16,8 @@ const (
 	AbsoluteSymlink Verb = "absolute_symlink"
 	// RelativeSymlink makes a link with the lexical way from the link's directory to the source, which need not exist.
 	RelativeSymlink Verb = "relative_symlink"
-	// Exclude hides what it matches from the rules after it. It is never an Action.
-	Exclude Verb = "exclude"
+	// exclude hides what it matches from the rules after it. It is never an Action.
+	exclude Verb = "exclude"
 	// Makedirs says that a directory and its parents will exist. It is never asked for by a rule.
 	Makedirs Verb = "makedirs"
 	// Unlink says that a file or link at the target gives way. It is never asked for by a rule.
@@ -27,8 +27,11 @@ const (
 // Globs is a list of patterns; in JSON and YAML a single string stands for a list of one.
 type Globs []string
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler; null changes nothing, as everywhere in encoding/json.
 func (g *Globs) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
 	return g.UnmarshalYAML(func(v any) error { return json.Unmarshal(data, v) })
 }
 
@@ -66,6 +69,7 @@ type RuleError struct {
 	Err  error
 }
 
+// Error implements error, in one line.
 func (e *RuleError) Error() string { return fmt.Sprintf("apply link rule %d: %v", e.Rule+1, e.Err) }
 
 // Unwrap returns the cause.
@@ -74,6 +78,7 @@ func (e *RuleError) Unwrap() error { return e.Err }
 // UnsupportedError reports an action of Hashdist that is not supported.
 type UnsupportedError struct{ Action string }
 
+// Error implements error, in one line.
 func (e *UnsupportedError) Error() string { return fmt.Sprintf("action %s is not supported", e.Action) }
 
 // Everything is what a native list stands for when there is none: all files and links, but for Hashdist's own records.
@@ -94,7 +99,7 @@ func Check(rules []Rule) error {
 // step is a rule with its defaults filled in, its strings expanded and its globs parsed.
 type step struct {
 	verb              Verb
-	globs, exclude    []Glob
+	globs, without    []Glob
 	source            string
 	prefix, target    string
 	dirs, overwriting bool
@@ -106,7 +111,7 @@ func (r Rule) resolve(native bool, expand func(string) (string, error)) (step, e
 	if r.Action == "symlink" || r.Action == "" && native {
 		s.verb = AbsoluteSymlink
 	}
-	placing := s.verb != Exclude
+	placing := s.verb != exclude
 	switch {
 	case r.Action == "copy" || r.Action == "launcher":
 		return s, &UnsupportedError{r.Action}
@@ -152,7 +157,7 @@ func (s *step) read(r Rule, native bool, expand func(string) (string, error)) er
 		}
 		return parsed
 	}
-	s.globs, s.exclude = globs(r.Select), globs(r.Exclude)
+	s.globs, s.without = globs(r.Select), globs(r.Exclude)
 	s.source, s.prefix, s.target = text(&r.Source), text(r.Prefix), text(r.Target)
 	if s.prefix != "" && !strings.HasSuffix(s.prefix, "/") {
 		s.prefix += "/"

@@ -26,12 +26,6 @@ func (d Dir) Lstat(name string) (fs.FileInfo, error) {
 	return info, absent(name, err)
 }
 
-// Readlink implements Tree.
-func (d Dir) Readlink(name string) (string, error) {
-	text, err := d.Root.Readlink(name)
-	return text, absent(name, err)
-}
-
 // absent turns what os.Root says of a name that is not in the tree into fs.ErrNotExist. A name that leaves the tree gives
 // the one error of os.Root that carries no error number.
 func absent(name string, err error) error {
