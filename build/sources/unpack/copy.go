@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Copy copies the tree below the open directory src into t: files, directories and symbolic links, which are never
-// followed; anything else is refused as special. What skip accepts is left out; nil accepts nothing. The top directory of
-// t is made even when src is empty.
+// Copy copies the tree below the open directory src into t: directories, symbolic links, which are never followed, and
+// files, which are executable when their owner may execute them. Anything else is refused as special. What skip accepts is
+// left out; nil accepts nothing.
 func Copy(ctx context.Context, src *os.File, t *Tree, skip func(fs.FileInfo) bool) error {
 	if skip == nil {
 		skip = func(fs.FileInfo) bool { return false }
@@ -78,7 +78,7 @@ func (c *copier) entry(d *os.File, e fs.DirEntry, name string) error {
 	case c.skip(info):
 		return nil
 	case info.Mode().IsRegular():
-		return c.t.File(name, Content{f, info.Size(), info.Mode()&0o111 != 0})
+		return c.t.File(name, Content{f, info.Size(), info.Mode()&0o100 != 0})
 	case !info.IsDir():
 		return refuse("special", name)
 	}
