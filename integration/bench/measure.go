@@ -38,6 +38,8 @@ type table struct {
 	rounds     int
 	per        int
 	contenders []contender
+	// settle has everything written to the disk before each turn, so that none waits for another's data.
+	settle bool
 }
 
 // summary is the distribution of one contender's rounds.
@@ -67,6 +69,11 @@ func (b *bench) compare(t table) error {
 	samples := map[string][]time.Duration{}
 	for round := range t.rounds + 1 {
 		for _, c := range present {
+			if t.settle {
+				if _, err := b.timed("sync", "-f", b.dir); err != nil {
+					return err
+				}
+			}
 			took, err := c.run(round)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)

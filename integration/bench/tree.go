@@ -89,6 +89,7 @@ func (b *bench) measureTree() error {
 	return b.compare(table{
 		title:  fmt.Sprintf("digest and commit of %d MB in %d files", treeBytes>>20, treeFiles),
 		rounds: max(1, b.rounds/2),
+		settle: true,
 		contenders: []contender{
 			{name: "hdjail, registration", asked: target{ratio: 1.2, of: "cp -a and sync -f"}, run: func(round int) (time.Duration, error) {
 				spec := filepath.Join(b.dir, "tree.yaml")
@@ -142,6 +143,7 @@ func (b *bench) measureLinks() error {
 	return b.compare(table{
 		title:  fmt.Sprintf("a profile of %d links", treeFiles),
 		rounds: b.rounds,
+		settle: true,
 		contenders: []contender{
 			{name: "hdjail profile link", asked: target{ratio: 1.5, of: "cp -rs"}, run: func(round int) (time.Duration, error) {
 				return b.jailed("profile", "link", fmt.Sprintf("bench%d", round), artifact)
