@@ -30,10 +30,23 @@ func (s *Store) create(path string, data []byte) error {
 	return s.denied(path, f.Close())
 }
 
+// mkdir makes a directory that may exist, with the mode whatever the umask.
+func (s *Store) mkdir(path string, mode fs.FileMode) error {
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	return s.denied(path, err)
+}
+
 // writeFile gives path the content by one rename. It is on disk after the next sync.
 func (s *Store) writeFile(path string, data []byte) error {
 	temporary := s.path("tmp", s.tempName())
 	if err := s.create(temporary, data); err != nil {
+		os.Remove(temporary)
 		return err
 	}
 	if err := os.Rename(temporary, path); err != nil {

@@ -73,8 +73,8 @@ func (s *Store) stageRecord(r *artifact.BuildRecord, log string, audit []byte) (
 // publishRecord moves a record to the next free number of its derivation.
 func (s *Store) publishRecord(stage *Temp, r *artifact.BuildRecord) error {
 	dir := s.path("builds", r.Derivation.String())
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return s.denied(dir, err)
+	if err := s.mkdir(dir, 0o755); err != nil {
+		return err
 	}
 	numbers, err := recordNumbers(dir)
 	if err != nil {

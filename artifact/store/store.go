@@ -83,7 +83,9 @@ func Open(root string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("open store %q: %w", root, err)
 		}
 	}
-	if s.dir, err = openTrusted(root, o); err != nil {
+	if s.dir, err = openTrusted(root, o); errors.As(err, new(*AncestorError)) {
+		return nil, err
+	} else if err != nil {
 		return nil, s.denied(root, err)
 	}
 	s.root = s.dir.Name()
@@ -118,12 +120,8 @@ func (s *Store) prepare() error {
 		}
 	}
 	for _, d := range layout {
-		err := unix.Mkdirat(int(s.dir.Fd()), d.name, uint32(d.mode))
-		if err == nil {
-			err = os.Chmod(s.path(d.name), d.mode) // whatever the umask
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return s.denied(s.path(d.name), err)
+		if err := s.mkdir(s.path(d.name), d.mode); err != nil {
+			return err
 		}
 	}
 	if err := unix.Faccessat(int(s.dir.Fd()), "tmp", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {

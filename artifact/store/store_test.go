@@ -39,6 +39,15 @@ func open(t testing.TB, o Options) *Store {
 	return s
 }
 
+// reopen opens a store that exists, or one in a directory that its caller removes.
+func reopen(t testing.TB, root string, o Options) *Store {
+	t.Helper()
+	s, err := Open(root, o)
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
 func sample(name string, deps ...artifact.DerivationID) *artifact.Derivation {
 	d := &artifact.Derivation{Layout: 1, Name: name, Version: "1", System: "x86_64-linux", Prefix: "/hdjail", Script: "true"}
 	for _, id := range deps {

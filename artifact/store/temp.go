@@ -33,12 +33,16 @@ type Temp struct {
 // NewTemp makes a temporary directory with a name that nobody can guess. The name also tells its holder, so there is no
 // moment in which it has none. The caller closes it.
 func (s *Store) NewTemp() (*Temp, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
 	t := &Temp{store: s, name: s.tempName()}
 	t.Dir = s.path("tmp", t.name)
 	if err := os.Mkdir(t.Dir, 0o711); err != nil {
 		return nil, s.denied(t.Dir, err)
 	}
 	if err := os.Chmod(t.Dir, 0o711); err != nil { // whatever the umask
+		os.Remove(t.Dir)
 		return nil, s.denied(t.Dir, err)
 	}
 	return t, nil
@@ -96,6 +100,9 @@ func (s *Store) abandoned(name string) bool {
 // were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
 // What cannot be removed is in the error, and does not keep the rest.
 func (s *Store) Sweep(ctx context.Context) ([]string, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(s.TmpDir())
 	if err != nil {
 		return nil, fmt.Errorf("sweep %q: %w", s.TmpDir(), err)

@@ -59,10 +59,7 @@ func (t *trusted) enter(name string) error {
 	}
 	fd, err := unix.Openat(t.fd, name, flags, 0)
 	if err == unix.ENOENT && !t.options.ReadOnly {
-		if err := unix.Mkdirat(t.fd, name, 0o755); err != nil && err != unix.EEXIST {
-			return &os.PathError{Op: "make directory", Path: full, Err: err}
-		}
-		fd, err = unix.Openat(t.fd, name, flags, 0)
+		fd, err = t.make(name, flags)
 	}
 	if err == unix.ELOOP || err == unix.ENOTDIR {
 		return err
@@ -80,6 +77,18 @@ func (t *trusted) enter(name string) error {
 		return &AncestorError{full, reason}
 	}
 	return nil
+}
+
+// make makes a directory, 0755 whatever the umask, and opens it.
+func (t *trusted) make(name string, flags int) (int, error) {
+	err := unix.Mkdirat(t.fd, name, 0o755)
+	if err == nil {
+		err = unix.Fchmodat(t.fd, name, 0o755, 0) // nobody but us can have replaced it
+	}
+	if err != nil && err != unix.EEXIST {
+		return -1, err
+	}
+	return unix.Openat(t.fd, name, flags, 0)
 }
 
 // follow puts the target of a link before the components that are left.
