@@ -24,43 +24,37 @@ const (
 	Unlink Verb = "unlink"
 )
 
-// Globs is a list of patterns; in JSON and YAML a single string stands for a list of one.
+// Globs is a list of patterns; in JSON a single string stands for a list of one.
 type Globs []string
 
 // UnmarshalJSON implements json.Unmarshaler; null changes nothing, as everywhere in encoding/json.
 func (g *Globs) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		return nil
+	var one *string
+	if json.Unmarshal(data, &one) != nil {
+		return json.Unmarshal(data, (*[]string)(g))
 	}
-	return g.UnmarshalYAML(func(v any) error { return json.Unmarshal(data, v) })
-}
-
-// UnmarshalYAML reads a string or a list of strings; the YAML decoder hands in how to read the node.
-func (g *Globs) UnmarshalYAML(decode func(any) error) error {
-	var one string
-	if decode(&one) == nil {
-		*g = Globs{one}
-		return nil
+	if one != nil {
+		*g = Globs{*one}
 	}
-	return decode((*[]string)(g))
+	return nil
 }
 
 // Rule is one step of a list. It has either Select (globs, with Prefix, which every match must begin with and which is cut
 // off; the rest is placed below the directory Target) or Source (one exact path, placed at exactly Target).
 type Rule struct {
 	// Action is the verb; empty is AbsoluteSymlink in a native list.
-	Action string `json:"action,omitempty" yaml:"action,omitempty"`
-	Select Globs  `json:"select,omitempty" yaml:"select,omitempty" jsonschema:"oneof_type=string;array"`
-	Source string `json:"source,omitempty" yaml:"source,omitempty"`
+	Action string `json:"action,omitempty"`
+	Select Globs  `json:"select,omitempty" jsonschema:"oneof_type=string;array"`
+	Source string `json:"source,omitempty"`
 	// Prefix and Target may be missing in a native list only; they are empty then.
-	Prefix *string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
-	Target *string `json:"target,omitempty" yaml:"target,omitempty"`
+	Prefix *string `json:"prefix,omitempty"`
+	Target *string `json:"target,omitempty"`
 	// Dirs lets Select match directories too, which are then linked or copied as one.
-	Dirs bool `json:"dirs,omitempty" yaml:"dirs,omitempty"`
+	Dirs bool `json:"dirs,omitempty"`
 	// Overwrite replaces a file or link at the target, never a directory.
-	Overwrite bool `json:"overwrite,omitempty" yaml:"overwrite,omitempty"`
+	Overwrite bool `json:"overwrite,omitempty"`
 	// Exclude is an exclude rule before this one. Native lists only.
-	Exclude Globs `json:"exclude,omitempty" yaml:"exclude,omitempty" jsonschema:"oneof_type=string;array"`
+	Exclude Globs `json:"exclude,omitempty" jsonschema:"oneof_type=string;array"`
 }
 
 // RuleError reports a rule that cannot be obeyed, and why. Rule counts from 0.
