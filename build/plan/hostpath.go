@@ -44,6 +44,9 @@ const LinkIdentity = "link:"
 
 // checkHostPath refuses what no spec can whitelist: the never list and what holds it, and whole homes.
 func checkHostPath(path string, never []string, home string) error {
+	if path == home || mounts.Below(path, home) {
+		return errors.New("is or holds a home directory")
+	}
 	for _, secret := range never {
 		if rest, inHome := strings.CutPrefix(secret, "~"); inHome {
 			secret = home + rest
@@ -51,9 +54,6 @@ func checkHostPath(path string, never []string, home string) error {
 		if path == secret || mounts.Below(secret, path) || mounts.Below(path, secret) {
 			return fmt.Errorf("cannot be whitelisted, because %s never is", secret)
 		}
-	}
-	if path == home || mounts.Below(path, home) {
-		return errors.New("is or holds a whole home directory")
 	}
 	return nil
 }

@@ -220,7 +220,7 @@ func (r *resolution) sources(n *Node, step *Step) ([]artifact.Source, error) {
 			}
 			local, err := r.locals.get(file, r.local)
 			if err != nil {
-				return nil, n.Spec.ErrorAt("sources", i, fmt.Errorf("source %q: %w", s.Path, err), "")
+				return nil, n.Spec.ErrorAt("sources", i, fmt.Errorf("source %q: %w", s.Path, reason(err)), "")
 			}
 			if source.Digest = local.Digest; s.Unpack && !local.Unpack { // a file that is no archive goes below its target
 				source.Unpack, source.Target = false, path.Join(s.Target, filepath.Base(file))
