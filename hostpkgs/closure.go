@@ -23,6 +23,7 @@ type NotInstalledError struct {
 	Near []string
 }
 
+// Error implements error.
 func (e *NotInstalledError) Error() string {
 	if len(e.Near) == 0 {
 		return fmt.Sprintf("find host package %q: not installed", e.Name)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"hdjail/hostpkgs/rootpath"
+	"hdjail/hostpkgs/tree"
 )
 
 // generated are the files of /etc that every tree has instead of the host's. The users are those of the jail.
@@ -33,6 +34,7 @@ type LostSnapshotError struct {
 	Found  string
 }
 
+// Error implements error.
 func (e *LostSnapshotError) Error() string {
 	has := "the host has it no more"
 	if e.Found != "" {
@@ -44,20 +46,20 @@ func (e *LostSnapshotError) Error() string {
 // Compose returns the tree that shows pins, a result of Pin, and nothing else of the host; it makes it if there is none.
 // The tree has the generated files of /etc and every mountpoint. It depends on its arguments alone. A snapshot that was
 // removed is taken again; if that gives another digest, the error is *LostSnapshotError. A mountpoint that is in the way
-// of a package's file gives *MountpointError. No pins give a tree with the generated /etc and the mountpoints.
+// of a package's file gives *tree.MountpointError. No pins give a tree with the generated /etc and the mountpoints.
 func (h *Host) Compose(ctx context.Context, pins []Pinned, mountpoints []Mountpoint) (Tree, error) {
 	if i := slices.IndexFunc(pins, func(p Pinned) bool { return !isDigest(p.Digest) }); i >= 0 {
 		return Tree{}, fmt.Errorf("compose host package %q: malformed digest %q", pins[i].Name, pins[i].Digest)
 	}
-	tree := filepath.Join(h.cfg.Dir, "trees", treeKey(pins, mountpoints))
-	if found, err := openTree(tree); !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(h.cfg.Dir, "trees", treeKey(pins, mountpoints))
+	if found, err := openTree(path); !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}
 	if err := h.acquire(ctx); err != nil {
 		return Tree{}, err
 	}
 	defer h.release()
-	if found, err := openTree(tree); !errors.Is(err, fs.ErrNotExist) {
+	if found, err := openTree(path); !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}
 	s, err := h.newScratch()
@@ -74,13 +76,13 @@ func (h *Host) Compose(ctx context.Context, pins []Pinned, mountpoints []Mountpo
 	}
 	dst := filepath.Join(s.path, "tree")
 	for _, step := range []func() error{
-		func() error { return plan.write(dst) }, h.sync, func() error { return publish(dst, tree) },
+		func() error { return plan.Write(dst) }, h.sync, func() error { return publish(dst, path) },
 	} {
 		if err := step(); err != nil {
 			return Tree{}, fmt.Errorf("compose host packages: %w", err)
 		}
 	}
-	return openTree(tree)
+	return openTree(path)
 }
 
 func treeKey(pins []Pinned, mountpoints []Mountpoint) string {
@@ -89,7 +91,7 @@ func treeKey(pins []Pinned, mountpoints []Mountpoint) string {
 		texts = append(texts, p.Digest)
 	}
 	points := slices.Clone(mountpoints)
-	slices.SortFunc(points, func(a, b Mountpoint) int { return comparePaths(a.Path, b.Path) })
+	slices.SortFunc(points, func(a, b Mountpoint) int { return tree.ComparePaths(a.Path, b.Path) })
 	for _, m := range slices.Compact(points) {
 		texts = append(texts, strconv.FormatBool(m.Dir), m.Path)
 	}
@@ -102,7 +104,7 @@ func openTree(dir string) (Tree, error) {
 	if err != nil {
 		return Tree{}, fmt.Errorf("open composed tree: %w", err)
 	}
-	tree := Tree{Path: dir}
+	t := Tree{Path: dir}
 	for _, e := range entries {
 		top := TopEntry{Name: e.Name(), IsDir: e.IsDir()}
 		if e.Type() == fs.ModeSymlink {
@@ -110,32 +112,32 @@ func openTree(dir string) (Tree, error) {
 				return Tree{}, fmt.Errorf("open composed tree: %w", err)
 			}
 		}
-		tree.Top = append(tree.Top, top)
+		t.Top = append(t.Top, top)
 	}
-	return tree, nil
+	return t, nil
 }
 
 // planTree decides what a tree holds.
-func (h *Host) planTree(pins []Pinned, mountpoints []Mountpoint) (plan, error) {
-	p := plan{}
+func (h *Host) planTree(pins []Pinned, mountpoints []Mountpoint) (tree.Plan, error) {
+	p := tree.Plan{}
 	for _, pin := range pins {
-		if err := p.merge(h.snapshotDir(pin.Digest)); err != nil {
+		if err := p.Merge(h.snapshotDir(pin.Digest)); err != nil {
 			return nil, fmt.Errorf("compose host package %q: %w", pin.Name, err)
 		}
 	}
 	for _, name := range neverShown {
 		delete(p, name)
 	}
-	for name, text := range generated {
-		if err := p.put(name, node{data: []byte(text)}); err != nil {
+	for name, content := range generated {
+		if err := p.File(name, content); err != nil {
 			return nil, err
 		}
 	}
-	if err := p.addLinkerCache(); err != nil {
+	if err := p.AddLinkerCache(); err != nil {
 		return nil, err
 	}
 	for _, m := range mountpoints {
-		if err := p.mountpoint(m); err != nil {
+		if err := p.Mountpoint(m.Path, m.Dir); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hdjail/hostpkgs"
+	"hdjail/hostpkgs/tree"
 )
 
 const generatedEtc = `etc/group 444 "root:x:0:\nbuild:x:1000:\nnogroup:x:65534:\n"
@@ -31,18 +32,18 @@ func compose(t testing.TB, h *hostpkgs.Host, report hostpkgs.Report, points ...h
 }
 
 func TestComposeNothing(t *testing.T) {
-	tree := compose(t, openHost(t, sampleRoot(t), tempDir(t)), hostpkgs.Report{})
-	if diff := cmp.Diff(generatedEtc, listing(t, tree.Path)); diff != "" {
+	made := compose(t, openHost(t, sampleRoot(t), tempDir(t)), hostpkgs.Report{})
+	if diff := cmp.Diff(generatedEtc, listing(t, made.Path)); diff != "" {
 		t.Errorf("tree (-want +got):\n%s", diff)
 	}
-	if want := []hostpkgs.TopEntry{{Name: "etc", IsDir: true}}; !slices.Equal(tree.Top, want) {
-		t.Errorf("top %v, want %v", tree.Top, want)
+	if want := []hostpkgs.TopEntry{{Name: "etc", IsDir: true}}; !slices.Equal(made.Top, want) {
+		t.Errorf("top %v, want %v", made.Top, want)
 	}
 }
 
 func TestCompose(t *testing.T) {
 	h := openHost(t, sampleRoot(t), tempDir(t))
-	tree := compose(t, h, show(t, h, "diverter", "ca-certificates"),
+	made := compose(t, h, show(t, h, "diverter", "ca-certificates"),
 		hostpkgs.Mountpoint{Path: "/usr/share/doc/tool", Dir: true}, hostpkgs.Mountpoint{Path: "/bin/extra/deep", Dir: true},
 		hostpkgs.Mountpoint{Path: "/etc/extra.conf"}, hostpkgs.Mountpoint{Path: "/etc/tool.conf"})
 	etc := strings.SplitAfter(generatedEtc, "\n")
@@ -61,14 +62,14 @@ usr/lib/libx.so.1 -> libx.so.1.2
 usr/lib/libx.so.1.2 444 "not really a library"
 usr/share/doc/tool/empty 444 ""
 `
-	if diff := cmp.Diff(want, listing(t, tree.Path)); diff != "" {
+	if diff := cmp.Diff(want, listing(t, made.Path)); diff != "" {
 		t.Errorf("tree (-want +got):\n%s", diff)
 	}
 	top := []hostpkgs.TopEntry{
 		{Name: "bin", Link: "usr/bin"}, {Name: "etc", IsDir: true}, {Name: "lib", Link: "usr/lib"}, {Name: "sbin", Link: "usr/sbin"}, {Name: "usr", IsDir: true},
 	}
-	if !slices.Equal(tree.Top, top) {
-		t.Errorf("top %v, want %v", tree.Top, top)
+	if !slices.Equal(made.Top, top) {
+		t.Errorf("top %v, want %v", made.Top, top)
 	}
 }
 
@@ -86,10 +87,10 @@ func TestAlternatives(t *testing.T) {
 		{[]string{"libx"}, map[string]string{}},
 	} {
 		h := openHost(t, sampleRoot(t), tempDir(t))
-		tree := compose(t, h, show(t, h, c.packages...))
+		made := compose(t, h, show(t, h, c.packages...))
 		got := map[string]string{}
 		for _, name := range []string{"usr/bin/comp", "etc/alternatives/comp", "usr/share/man/comp.1", "etc/alternatives/comp.1"} {
-			if target, err := os.Readlink(filepath.Join(tree.Path, name)); err == nil {
+			if target, err := os.Readlink(filepath.Join(made.Path, name)); err == nil {
 				got[name] = target
 			}
 		}
@@ -129,7 +130,7 @@ func TestMountpointErrors(t *testing.T) {
 		{Path: "/usr/bin/tool.real/below"}, {Path: "relative", Dir: true}, {Path: "/a/../b", Dir: true}, {Path: "/", Dir: true}, {Path: "", Dir: true},
 	} {
 		_, err := h.Compose(context.Background(), pins.Packages, []hostpkgs.Mountpoint{m})
-		if bad, ok := errors.AsType[*hostpkgs.MountpointError](err); !ok || bad.Path != m.Path {
+		if bad, ok := errors.AsType[*tree.MountpointError](err); !ok || bad.Path != m.Path {
 			t.Errorf("mountpoint %+v gave %v", m, err)
 		}
 	}
@@ -138,8 +139,8 @@ func TestMountpointErrors(t *testing.T) {
 func TestMalformedPin(t *testing.T) {
 	h := openHost(t, sampleRoot(t), tempDir(t))
 	for _, digest := range []string{"", "../../etc", "blake3:../../etc"} {
-		if tree, err := h.Compose(context.Background(), []hostpkgs.Pinned{{Name: "x", Digest: digest}}, nil); err == nil {
-			t.Errorf("digest %q composed to %v", digest, tree)
+		if made, err := h.Compose(context.Background(), []hostpkgs.Pinned{{Name: "x", Digest: digest}}, nil); err == nil {
+			t.Errorf("digest %q composed to %v", digest, made)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"hdjail/hostpkgs/alternatives"
 	"hdjail/hostpkgs/rootpath"
 )
 
@@ -180,7 +181,7 @@ func (h *Host) digest(ctx context.Context, dir string) (string, error) {
 
 // takeLinks makes the snapshot of HostLinks for a closure.
 func (h *Host) takeLinks(ctx context.Context, closure []taken, dst string) (taken, error) {
-	t := taken{dir: dst, watch: h.stamps(slices.Concat(alternativesDBs, []string{alternativesDir}))}
+	t := taken{dir: dst, watch: h.stamps(slices.Concat(alternativesDBs, []string{alternatives.Dir}))}
 	t.pin = Pinned{Name: HostLinks, Architecture: "all", Version: "1"}
 	var dirs []string
 	for _, c := range closure {

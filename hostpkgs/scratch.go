@@ -7,13 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// canonicalTime is the modification time of everything in a snapshot or tree.
-var canonicalTime = time.Unix(1, 0)
+	"hdjail/hostpkgs/tree"
+)
 
 // scratch is a folder below tmp/ that one process fills. Its lock tells others that it is in use; the kernel drops the
 // lock with the process.
@@ -102,14 +100,7 @@ func publish(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return sealDir(to)
-}
-
-func sealDir(dir string) error {
-	if err := os.Chmod(dir, 0o555); err != nil {
-		return err
-	}
-	return os.Chtimes(dir, canonicalTime, canonicalTime)
+	return tree.SealDir(to)
 }
 
 // sync writes what was copied to disk, before it gets its final name: one call is cheaper than one a file.

@@ -1,7 +1,6 @@
 package hostpkgs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"hdjail/hostpkgs/tree"
 )
 
 // Reasons for an Omission.
@@ -29,7 +30,7 @@ var ownPlaces = []string{"boot", "dev", "home", "media", "mnt", "proc", "root", 
 // digest. What somebody may not read is left out, whoever is calling, so that root and others get the same.
 func (h *Host) snapshot(ctx context.Context, c Contents, dst string) (Pinned, error) {
 	var pin Pinned
-	out, err := newWriter(dst)
+	out, err := tree.NewWriter(dst)
 	if err != nil {
 		return pin, err
 	}
@@ -48,7 +49,7 @@ func (h *Host) snapshot(ctx context.Context, c Contents, dst string) (Pinned, er
 		}
 	}
 	slices.SortFunc(pin.Omitted, func(a, b Omission) int { return strings.Compare(a.Path, b.Path) })
-	return pin, out.seal()
+	return pin, out.Seal()
 }
 
 // realNames resolves paths and sorts them so that what is in one folder stands together. It omits what cannot be shown.
@@ -69,30 +70,14 @@ func (h *Host) realNames(paths []string, in *copier) []string {
 			names = append(names, real.Path)
 		}
 	}
-	slices.SortFunc(names, comparePaths)
+	slices.SortFunc(names, tree.ComparePaths)
 	return slices.Compact(names)
-}
-
-// comparePaths orders a folder before what is in it, and that before its siblings.
-func comparePaths(a, b string) int {
-	for i := range min(len(a), len(b)) {
-		switch {
-		case a[i] == b[i]:
-		case a[i] == '/':
-			return -1
-		case b[i] == '/':
-			return 1
-		default:
-			return cmp.Compare(a[i], b[i])
-		}
-	}
-	return cmp.Compare(len(a), len(b))
 }
 
 // copier copies from the host, folder by folder through descriptors, following no link: a name that was swapped for a
 // link since it was resolved is left out as missing. way is the folder at hand and its parents, which everybody may search.
 type copier struct {
-	out    *writer
+	out    *tree.Writer
 	pin    *Pinned
 	way    []folder
 	linked map[[2]uint64]string // device and inode of a copied file with several names → where the copy is
@@ -136,14 +121,14 @@ func (c *copier) copy(name string) error {
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		return c.out.dir(name)
+		return c.out.Dir(name)
 	case unix.S_IFLNK:
 		target, err := readlinkat(fd, base)
 		if err != nil {
 			return err
 		}
 		c.pin.Files++
-		return c.out.symlink(name, target)
+		return c.out.Symlink(name, target)
 	case unix.S_IFREG:
 		if st.Mode&0o004 != 0 {
 			return c.copyFile(fd, name)
@@ -173,10 +158,10 @@ func (c *copier) copyFile(dir int, name string) error {
 	c.pin.Files++
 	c.pin.Bytes += st.Size
 	inode := [2]uint64{st.Dev, st.Ino}
-	if first, ok := c.linked[inode]; ok && c.out.hardlink(name, first) == nil {
+	if first, ok := c.linked[inode]; ok && c.out.Hardlink(name, first) == nil {
 		return nil
 	}
-	size, err := c.out.file(name, src, st.Mode&0o111 != 0)
+	size, err := c.out.File(name, src, st.Mode&0o111 != 0)
 	if err != nil {
 		return err
 	}
@@ -184,7 +169,7 @@ func (c *copier) copyFile(dir int, name string) error {
 		return fmt.Errorf("changed while it was copied: %d bytes of %d", size, st.Size)
 	}
 	if st.Nlink > 1 {
-		c.linked[inode] = c.out.path(name)
+		c.linked[inode] = c.out.Path(name)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package hostpkgs
+package tree
 
 import (
 	"fmt"
@@ -14,15 +14,15 @@ import (
 
 // linker collects the libraries of a tree as ldconfig(8) does.
 type linker struct {
-	plan     plan
+	plan     Plan
 	names    *rootpath.Resolver
 	children map[string][]string // names of possible libraries by real folder, sorted
 	seen     map[string]bool     // real folders
 	found    []ldcache.Library
 }
 
-// addLinkerCache adds /etc/ld.so.cache, and the links from sonames that ldconfig would have made.
-func (p plan) addLinkerCache() error {
+// AddLinkerCache adds /etc/ld.so.cache, and the links from sonames that ldconfig would have made.
+func (p Plan) AddLinkerCache() error {
 	l := &linker{plan: p, names: p.resolver(), children: map[string][]string{}, seen: map[string]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		base := path.Base(name)
