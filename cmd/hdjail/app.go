@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"hdjail/artifact"
+	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
+	"hdjail/build"
+	"hdjail/build/sources"
+	"hdjail/hostpkgs"
+	"hdjail/hostpkgs/dpkg"
+	"hdjail/hostpkgs/rpm"
+	"hdjail/jail/container"
+)
+
+// app is one run of the program: what its surroundings gave it, and what it opens when it is first needed. It is used from
+// one goroutine.
+type app struct {
+	stdin   *os.File
+	out     *out
+	environ []string
+	// dir is the working directory, home the caller's; both are absolute.
+	dir, home string
+	now       func() time.Time
+
+	// storeRoot is --store; offline and mirrors are those of the verb.
+	storeRoot string
+	offline   bool
+	mirrors   []string
+
+	openStore  *store.Store
+	openHost   *hostpkgs.Host
+	openSource *sources.Store
+	openRunner *container.Runner
+	closers    []func() error
+}
+
+// newApp looks at the surroundings once, before anything changes them.
+func newApp() (*app, error) {
+	a := &app{stdin: os.Stdin, out: newOut(os.Stdout, os.Stderr, os.Getenv("NO_COLOR") == ""), environ: os.Environ(), now: time.Now}
+	var err error
+	if a.dir, err = os.Getwd(); err != nil {
+		return a, fmt.Errorf("find the working directory: %w", err)
+	}
+	a.home = os.Getenv("HOME")
+	if !filepath.IsAbs(a.home) {
+		a.home = ""
+	}
+	return a, nil
+}
+
+func isRoot() bool { return os.Geteuid() == 0 }
+
+// defaultStore is where the store is unless --store or HDJAIL_STORE says otherwise.
+func (a *app) defaultStore() string {
+	if isRoot() {
+		return "/var/lib/hdjail"
+	}
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		return filepath.Join(data, "hdjail")
+	}
+	if a.home == "" {
+		return ""
+	}
+	return filepath.Join(a.home, ".local/share/hdjail")
+}
+
+// store opens the store, and makes it if there is none.
+func (a *app) store() (*store.Store, error) { return a.storeWith(store.Options{Now: a.now}) }
+
+// storeToRead opens the store for a verb that only reads, so it may be another user's.
+func (a *app) storeToRead() (*store.Store, error) {
+	return a.storeWith(store.Options{Now: a.now, ReadOnly: true})
+}
+
+func (a *app) storeWith(o store.Options) (*store.Store, error) {
+	if a.openStore != nil {
+		return a.openStore, nil
+	}
+	root := a.storeRoot
+	if root == "" {
+		root = a.defaultStore()
+	}
+	if root == "" {
+		return nil, usagef("no home directory to keep the store in", "name one with --store DIR or HDJAIL_STORE")
+	}
+	s, err := store.Open(a.absolute(root), o)
+	if err != nil {
+		return nil, err
+	}
+	a.openStore = s
+	a.onClose(s.Close)
+	return s, nil
+}
+
+// absolute is a path that the caller wrote, as an absolute, clean one.
+func (a *app) absolute(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(a.dir, path)
+	}
+	return filepath.Clean(path)
+}
+
+// hostPackages is the host's package database with the snapshots in the store.
+func (a *app) hostPackages() (*hostpkgs.Host, error) {
+	if a.openHost != nil {
+		return a.openHost, nil
+	}
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	database, err := openDatabase()
+	if err != nil {
+		return nil, err
+	}
+	a.openHost, err = hostpkgs.New(hostpkgs.Config{Database: database, Dir: s.HostDir(),
+		Digest: func(ctx context.Context, dir string) (string, error) {
+			digest, err := tree.DigestPath(ctx, dir)
+			return digest.String(), err
+		}, Progress: a.out.pinning})
+	return a.openHost, err
+}
+
+// openDatabase finds which package manager this host has.
+func openDatabase() (hostpkgs.Database, error) {
+	deb, err := dpkg.Open("/")
+	if err == nil {
+		return deb, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	packages, err := rpm.Open(rpm.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("find the host's packages: neither a dpkg nor an rpm database: %w", err)
+	}
+	return packages, nil
+}
+
+// sources is the store's verified downloads, with the verb's mirrors.
+func (a *app) sources() (*sources.Store, error) {
+	if a.openSource != nil {
+		return a.openSource, nil
+	}
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	a.openSource, err = sources.Open(sources.Options{Root: s.Root(), Tree: digestTree, Mirrors: a.mirrors, Offline: a.offline,
+		Proxy: http.ProxyFromEnvironment})
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(a.openSource.Close)
+	return a.openSource, nil
+}
+
+func digestTree(ctx context.Context, dir *os.File) (artifact.TreeDigest, error) {
+	digest, _, err := tree.Digest(ctx, dir, tree.Options{})
+	return digest, err
+}
+
+// runner starts jails. The first call may replace this process by a sealed copy of itself that starts over, so nothing may
+// have been done before that cannot be done twice.
+func (a *app) runner() (*container.Runner, error) {
+	if a.openRunner != nil {
+		return a.openRunner, nil
+	}
+	if err := container.Reexec(); err != nil {
+		return nil, err
+	}
+	o := container.DefaultOptions()
+	if !isRoot() {
+		o.RunDir = userRunDir()
+	}
+	var err error
+	if a.openRunner, err = container.New(o); err != nil {
+		return nil, err
+	}
+	a.onClose(a.openRunner.Close)
+	return a.openRunner, nil
+}
+
+// userRunDir is where an ordinary user's jails have their mount points: in memory where the system offers that.
+func userRunDir() string {
+	uid := os.Geteuid()
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if info, err := os.Stat(dir); err == nil && filepath.IsAbs(dir) {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
+			return filepath.Join(dir, "hdjail")
+		}
+	}
+	return "/tmp/hdjail-" + strconv.Itoa(uid)
+}
+
+// builder realizes plans. It has no Runner yet: a verb that builds sets it.
+func (a *app) builder() (*build.Builder, error) {
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	host, err := a.hostPackages()
+	if err != nil {
+		return nil, err
+	}
+	src, err := a.sources()
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return &build.Builder{Store: s, Sources: src, Host: host, Now: a.now, Home: a.home, Limits: build.DefaultLimits(),
+		Identity: artifact.Builder{Host: name, UID: os.Geteuid()}}, nil
+}
+
+// system names the kind of machine that builds.
+func system() string {
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "ppc64le": "powerpc64le"}[runtime.GOARCH]
+	if machine == "" {
+		machine = runtime.GOARCH
+	}
+	return machine + "-" + runtime.GOOS
+}
+
+func (a *app) onClose(f func() error) { a.closers = append(a.closers, f) }
+
+// close gives back what was opened, and joins what goes wrong there with err.
+func (a *app) close(err error) error {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		if closed := a.closers[i](); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}
+	a.closers = nil
+	return err
+}
