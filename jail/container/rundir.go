@@ -17,7 +17,7 @@ type runDir struct {
 	lock *os.File
 
 	mu        sync.Mutex
-	skeletons map[string]string // by content, see skeletonKey
+	skeletons map[string]*skeleton // by content, see skeletonKey
 }
 
 // openRunDir makes the directory below parent, which must be ours alone, and sweeps what nobody holds.
@@ -29,7 +29,7 @@ func openRunDir(parent string) (*runDir, error) {
 		return nil, fmt.Errorf("sweep %q: %w", parent, err)
 	}
 	for range 10 { // another process's sweep may take the directory before it is locked
-		d := &runDir{path: filepath.Join(parent, "jails-"+randomName()), skeletons: map[string]string{}}
+		d := &runDir{path: filepath.Join(parent, "jails-"+randomName()), skeletons: map[string]*skeleton{}}
 		if err := os.Mkdir(d.path, 0o711); err != nil {
 			return nil, err
 		}

@@ -15,40 +15,71 @@ import (
 
 // root is the root directory of one jail, and what lies over the trees in it.
 type root struct {
-	path string // shared by all jails of this process that look alike
+	*skeleton
 	over string // this jail's own
+	dir  *runDir
 }
+
+// skeleton is a root directory that jails of this process share if they look alike.
+type skeleton struct {
+	path, key string
+	users     int
+}
+
+// keptSkeletons is how many unused ones stay for the next jail.
+const keptSkeletons = 4
 
 // makeRoot makes every mount point, link and generated file of a jail, so that libcontainer creates nothing. What lies
 // below a mounts.Skeleton entry is the jail's own, the rest is made once a look.
-func (d *runDir) makeRoot(table mounts.Table) (r root, err error) {
-	r.over = filepath.Join(d.path, "over-"+randomName())
+func (d *runDir) makeRoot(table mounts.Table) (root, error) {
+	r := root{over: filepath.Join(d.path, "over-"+randomName()), dir: d}
 	if err := os.Mkdir(r.over, 0o755); err != nil {
 		return r, err
 	}
-	if err := fill(r.over, table, true); err != nil {
-		return r, errors.Join(err, r.remove())
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	key := skeletonKey(table)
-	if r.path = d.skeletons[key]; r.path != "" {
-		return r, nil
-	}
-	r.path = filepath.Join(d.path, fmt.Sprintf("root-%d", len(d.skeletons)))
-	err = os.MkdirAll(filepath.Join(r.path, "dev"), 0o755)
+	err := fill(r.over, table, true)
 	if err == nil {
-		err = fill(r.path, table, false)
+		r.skeleton, err = d.share(table)
 	}
 	if err != nil {
-		return r, errors.Join(err, os.RemoveAll(r.path), r.remove())
+		return r, errors.Join(err, os.RemoveAll(r.over))
 	}
-	d.skeletons[key] = r.path
 	return r, nil
 }
 
-// remove removes what is the jail's own. Nothing in it was ever writable by a build.
-func (r root) remove() error { return os.RemoveAll(r.over) }
+// remove gives the root back. Nothing in it was ever writable by a build.
+func (r root) remove() error {
+	return errors.Join(os.RemoveAll(r.over), r.dir.unshare(r.skeleton))
+}
+
+func (d *runDir) share(table mounts.Table) (*skeleton, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := skeletonKey(table)
+	if s := d.skeletons[key]; s != nil {
+		s.users++
+		return s, nil
+	}
+	s := &skeleton{path: filepath.Join(d.path, "root-"+randomName()), key: key, users: 1}
+	err := os.MkdirAll(filepath.Join(s.path, "dev"), 0o755)
+	if err == nil {
+		err = fill(s.path, table, false)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.path))
+	}
+	d.skeletons[key] = s
+	return s, nil
+}
+
+func (d *runDir) unshare(s *skeleton) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.users--; s.users > 0 || len(d.skeletons) <= keptSkeletons {
+		return nil
+	}
+	delete(d.skeletons, s.key)
+	return os.RemoveAll(s.path)
+}
 
 // skeletonKey tells which jails can share a root directory.
 func skeletonKey(table mounts.Table) string {
