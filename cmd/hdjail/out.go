@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -93,3 +94,6 @@ func escape(text string) string {
 
 // pinning tells of the first look at a host package, which takes a moment.
 func (o *out) pinning(done, total int, name string) {}
+
+// quote is text in quotation marks, with escapes.
+func quote(text string) string { return strconv.Quote(text) }

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/zeebo/blake3"
+
+	"hdjail/artifact"
+	"hdjail/artifact/match"
+	"hdjail/artifact/tree"
+	"hdjail/build/plan"
+	"hdjail/mounts"
+	"hdjail/policies"
+)
+
+// request says what to plan: spec files, directories that hold one, and derivations of the store, as the caller wrote them.
+type request struct {
+	targets []string
+	mode    policies.Mode
+	matches map[string]match.Matcher
+}
+
+// specNames are what a spec is called in a directory that is named instead of it.
+var specNames = []string{"hdjail.yaml", "hdjail.json"}
+
+// plan loads and resolves what was asked for.
+func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
+	graph, err := a.load(ctx, r.targets)
+	if err != nil {
+		return nil, err
+	}
+	host, err := a.hostPackages()
+	if err != nil {
+		return nil, err
+	}
+	src, err := a.sources()
+	if err != nil {
+		return nil, err
+	}
+	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digestHostPath,
+		Home: a.home, Mode: r.mode, Matches: r.matches}
+	return resolver.Resolve(ctx, graph)
+}
+
+// load reads the specs of the targets, and what they depend on. No target stands for the working directory.
+func (a *app) load(ctx context.Context, targets []string) (*plan.Graph, error) {
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	wanted := plan.Targets{Dir: a.dir}
+	if len(targets) == 0 {
+		targets = []string{"."}
+	}
+	for _, text := range targets {
+		if !a.isPublic(text) {
+			file, err := a.specFile(text)
+			if err != nil {
+				return nil, err
+			}
+			if file != "" {
+				wanted.Files = append(wanted.Files, file)
+				continue
+			}
+		}
+		ref, err := s.ResolveID(text)
+		if err != nil {
+			return nil, err
+		}
+		wanted.IDs = append(wanted.IDs, ref.Derivation)
+	}
+	return plan.LoadGraph(ctx, wanted, s)
+}
+
+// isPublic reports whether a text is a path in the store.
+func (a *app) isPublic(text string) bool {
+	return strings.Contains(text, "/") && mounts.Below(a.openStore.Prefix(), a.absolute(text))
+}
+
+// specFile is the spec that a text names, or "" when it is the form of an ID and no file.
+func (a *app) specFile(text string) (string, error) {
+	info, err := os.Stat(a.absolute(text))
+	switch {
+	case err == nil && info.IsDir():
+		for _, name := range specNames {
+			if _, err := os.Stat(filepath.Join(a.absolute(text), name)); err == nil {
+				return filepath.Join(text, name), nil
+			}
+		}
+		return "", usagef("directory "+quote(text)+" holds no "+strings.Join(specNames, " and no "), "name a spec file, or write "+filepath.Join(text, specNames[0]))
+	case err == nil:
+		return text, nil
+	case strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == "" && text != "":
+		return "", nil
+	}
+	return text, nil // LoadGraph says what is wrong with it
+}
+
+// digestHostPath is the digest of a whitelisted directory, or of a file, as a tree that holds only that.
+func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return artifact.TreeDigest{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return artifact.TreeDigest{}, err
+	}
+	if info.IsDir() {
+		return digestTree(ctx, f)
+	}
+	entry := tree.Entry{Path: filepath.Base(path), Kind: tree.File, Size: info.Size()}
+	if info.Mode()&0o100 != 0 {
+		entry.Kind = tree.Executable
+	}
+	hash := blake3.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return artifact.TreeDigest{}, err
+	}
+	hash.Sum(entry.Content[:0])
+	return tree.DigestEntries([]tree.Entry{entry})
+}
+
+// parseMatches reads NAME=MATCHER; the last one for a name counts.
+func parseMatches(texts []string) (map[string]match.Matcher, error) {
+	matches := map[string]match.Matcher{}
+	for _, text := range texts {
+		name, matcher, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=only")
+		}
+		m, err := match.Parse(matcher)
+		if err != nil {
+			return nil, err
+		}
+		matches[name] = m
+	}
+	return matches, nil
+}
