@@ -58,8 +58,7 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 		o.CPUs = runtime.GOMAXPROCS(0)
 	}
 	b.announce(p)
-	s := &schedule{b: b, o: o, results: make([]Result, len(p.Steps)), waiting: make([]int, len(p.Steps)),
-		dependants: make([][]*plan.Step, len(p.Steps))}
+	s := newSchedule(b, p, o)
 	if err := s.survey(ctx, p); err != nil {
 		return s.results, err
 	}
@@ -99,6 +98,11 @@ type schedule struct {
 	dependants [][]*plan.Step
 	ready      []*plan.Step
 	failure    error
+}
+
+func newSchedule(b *Builder, p *plan.Plan, o Options) *schedule {
+	return &schedule{b: b, o: o, results: make([]Result, len(p.Steps)), waiting: make([]int, len(p.Steps)),
+		dependants: make([][]*plan.Step, len(p.Steps))}
 }
 
 // survey finds what is realized already, a level of the plan at a time and in parallel, and queues the rest.

@@ -1,0 +1,105 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+
+	"hdjail/build/jailplan"
+	"hdjail/build/plan"
+	"hdjail/jail"
+)
+
+// Shell is a person's visit to the jail of a build.
+type Shell struct {
+	// Command replaces the script; nil is the build's own interpreter, to talk to if it is a shell.
+	Command []string
+	// Term is the kind of terminal, for $TERM.
+	Term string
+	// Stdin and Stdout are the person's. A terminal is given on as one of the jail's own.
+	Stdin    *os.File
+	Stdout   io.Writer
+	Stderr   io.Writer
+	Terminal bool
+}
+
+// Shell realizes what the step depends on, places its sources and runs the visit's command in the jail that the build
+// would have. Nothing is registered, and what the visit leaves is removed.
+func (b *Builder) Shell(ctx context.Context, p *plan.Plan, step *plan.Step, v Shell) (result jail.Result, err error) {
+	t, err := b.prepareTask(ctx, p, step)
+	if err != nil {
+		return result, err
+	}
+	if err := b.fetch(ctx, step); err != nil {
+		return result, err
+	}
+	r, err := b.newRun(ctx, t)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.placeSources(ctx); err != nil {
+		return result, err
+	}
+	config, err := r.planShell(ctx, v)
+	if err != nil {
+		return result, err
+	}
+	if err := PrepareScratch(config); err != nil {
+		return result, fmt.Errorf("open a shell for %s: %w", step.Name(), err)
+	}
+	return b.Runner.Run(ctx, config)
+}
+
+// prepareTask realizes everything in the plan but the step itself.
+func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
+	s := newSchedule(b, p, Options{Jobs: runtime.GOMAXPROCS(0), CPUs: runtime.GOMAXPROCS(0)})
+	if err := s.survey(ctx, p); err != nil {
+		return Task{}, err
+	}
+	s.ready = slices.DeleteFunc(s.ready, func(ready *plan.Step) bool { return ready == step })
+	s.waiting[step.Index]++ // it never gets its turn
+	s.run(ctx)
+	if s.failure != nil {
+		return Task{}, s.failure
+	}
+	return s.task(step, 0), nil
+}
+
+func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {
+	view, err := r.b.view(ctx, r.t, r.scratch)
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("open a shell for %s: %w", r.t.Step.Name(), err)
+	}
+	d := &r.t.Step.Derivation
+	command := v.Command
+	if command == nil {
+		command = talkTo(d.Interpreter[0])
+	}
+	limits := r.limits
+	limits.Wall, limits.Silence, limits.Log = 0, 0, 0 // a person takes his time
+	config, err := jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: limits, Jobs: r.t.Jobs, Shell: command}.Config()
+	if err != nil {
+		return config, err
+	}
+	if v.Term != "" {
+		config.Env = append(slices.DeleteFunc(config.Env, func(e string) bool { return len(e) > 5 && e[:5] == "TERM=" }), "TERM="+v.Term)
+		slices.Sort(config.Env)
+	}
+	config.Stdin, config.Stdout, config.Stderr, config.Terminal = v.Stdin, v.Stdout, v.Stderr, v.Terminal
+	return config, nil
+}
+
+// talkTo is the command line that makes an interpreter talk to a person.
+func talkTo(interpreter string) []string {
+	switch path.Base(interpreter) {
+	case "sh", "bash", "dash", "ash", "ksh", "mksh", "zsh":
+		return []string{interpreter, "-i"}
+	}
+	return []string{interpreter}
+}
