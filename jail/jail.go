@@ -30,7 +30,7 @@ type Config struct {
 	Mounts  mounts.Table    `json:"mounts"`
 	Mode    policies.Mode   `json:"mode"`
 	Policy  policies.Policy `json:"policy"`
-	// Args is the command. Args[0] holds a slash and is a path in the jail.
+	// Args is the command. Args[0] is a path in the jail, or a name that is looked up in the PATH of Env.
 	Args []string `json:"args"`
 	// Env is the whole environment, sorted, each NAME=VALUE.
 	Env []string `json:"env"`

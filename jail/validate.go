@@ -29,10 +29,10 @@ func checkCommand(c Config) error {
 		}
 	}
 	command := c.Args[0]
-	if !strings.Contains(command, "/") {
-		return fmt.Errorf("command %q is no path", command)
+	if command == "" {
+		return fmt.Errorf("the command is empty")
 	}
-	if !path.IsAbs(command) {
+	if strings.Contains(command, "/") && !path.IsAbs(command) {
 		command = path.Join(c.Dir, command)
 	}
 	if mounts.Below("/proc", path.Clean(command)) { // /proc/self/exe is hdjail itself until the command runs

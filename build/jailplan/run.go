@@ -12,7 +12,7 @@ import (
 // Run is what `hdjail run` needs besides its View.
 type Run struct {
 	View
-	// Args is the command; Args[0] is an absolute path in the jail.
+	// Args is the command, as in jail.Config.
 	Args []string
 	// Environ is the caller's environment, which modes log and off pass on but for secrets. Set comes on top.
 	Environ []string

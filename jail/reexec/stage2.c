@@ -299,6 +299,47 @@ static void use_terminal(int terminal)
 		must(dup2(terminal, fd) == fd, "terminal", "dup");
 }
 
+// A file without #! is a shell script, as in execvp(3).
+static void exec_one(const struct plan *p, const char *path)
+{
+	execve(path, p->argv, p->envp);
+	if (errno != ENOEXEC)
+		return;
+	char **argv = calloc(p->argc + 2, sizeof *argv);
+	must(argv != NULL, "exec", "memory");
+	argv[0] = "/bin/sh";
+	argv[1] = (char *)path;
+	memcpy(argv + 2, p->argv + 1, p->argc * sizeof *argv);
+	execve("/bin/sh", argv, p->envp);
+	errno = ENOEXEC;
+}
+
+// A command without a slash is looked up in the PATH of its own environment.
+static void exec_command(const struct plan *p)
+{
+	char path[4096];
+	const char *name = p->argv[0], *list = "";
+	int refused = 0;
+	if (strchr(name, '/')) {
+		exec_one(p, name);
+		fail("exec", name);
+	}
+	for (size_t i = 0; i < p->envc; i++)
+		if (strncmp(p->envp[i], "PATH=", 5) == 0)
+			list = p->envp[i] + 5;
+	for (const char *end; *list; list = *end ? end + 1 : end) {
+		end = strchrnul(list, ':');
+		int n = snprintf(path, sizeof path, "%.*s/%s", (int)(end - list), list, name);
+		if (n >= (int)sizeof path || path[0] != '/' || strncmp(path, "/proc/", 6) == 0)
+			continue;
+		exec_one(p, path);
+		if (errno != ENOENT && errno != ENOTDIR && !refused)
+			refused = errno;
+	}
+	errno = refused ? refused : ENOENT;
+	fail("exec", name);
+}
+
 // The child of step 12 on: inside the inner user namespace. It returns only by ending.
 static void run_command(const struct plan *p, int go, int terminal)
 {
@@ -323,8 +364,7 @@ static void run_command(const struct plan *p, int go, int terminal)
 	must(chdir(p->dir) == 0, "directory", p->dir);
 	load_filters(p);
 	close_descriptors();
-	execve(p->argv[0], p->argv, p->envp);
-	fail("exec", p->argv[0]);
+	exec_command(p);
 }
 
 // A terminal of the jail's own devpts: the runner gets one end, the command the other.
