@@ -1,8 +1,30 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
+
+	"hdjail/artifact"
+	"hdjail/artifact/collect"
+	"hdjail/artifact/lease"
+	"hdjail/artifact/match"
+	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
+	"hdjail/build"
+	"hdjail/build/sources"
+	"hdjail/build/sources/debsrc"
+	"hdjail/build/sources/unpack"
+	"hdjail/build/spec"
+	"hdjail/hostpkgs"
+	hosttree "hdjail/hostpkgs/tree"
+	"hdjail/jail"
+	"hdjail/mounts"
+	"hdjail/policies"
+	"hdjail/profile"
+	"hdjail/profile/links"
 )
 
 // Exit statuses; a command that `hdjail run` ran passes its own on.
@@ -10,6 +32,13 @@ const (
 	exitDone        = 0
 	exitOther       = 1
 	exitUsage       = 2
+	exitBuild       = 3
+	exitIllegal     = 4
+	exitHost        = 5
+	exitSpec        = 6
+	exitDigest      = 8
+	exitFetch       = 9
+	exitLocked      = 11
 	exitInterrupted = 130
 )
 
@@ -18,12 +47,24 @@ type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// usageError is a command line that means nothing.
+// usageError is a command line that means nothing. Help may be empty.
 type usageError struct{ Text, Help string }
 
 func (e *usageError) Error() string { return e.Text }
 
 func usagef(text, help string) *usageError { return &usageError{text, help} }
+
+// problem is an error as a person sees it. Exit is that of the code.
+type problem struct {
+	Code string
+	Exit int
+	// Text is one line; Details are more of it.
+	Text    string
+	Details []string
+	// Place is file:line:column and the line that is there, both may be empty.
+	Place, Excerpt string
+	Help           []string
+}
 
 // exit prints err and returns the exit status that it stands for.
 func (a *app) exit(err error) int {
@@ -34,6 +75,196 @@ func (a *app) exit(err error) int {
 	case errors.As(err, &status):
 		return int(status)
 	}
-	a.out.say("error: %v", err)
-	return exitOther
+	p := diagnose(err)
+	a.out.problem(p)
+	return p.Exit
+}
+
+// diagnose is the one place that knows what each error means to a person.
+func diagnose(err error) problem {
+	p := problem{Code: "HJ0001"}
+	var located *spec.Error
+	if errors.As(err, &located) {
+		return diagnoseSpec(located)
+	}
+	for _, d := range diagnoses {
+		if found, ok := d(err); ok {
+			p = found
+			break
+		}
+	}
+	if p.Text == "" {
+		lines := strings.Split(err.Error(), "\n")
+		p.Text, p.Details = lines[0], append(lines[1:], p.Details...)
+	}
+	if p.Exit == 0 {
+		p.Exit = codes[p.Code].exit
+	}
+	return p
+}
+
+// diagnoses are tried in order: what stops everything, what failed, then what caused it.
+var diagnoses = []func(error) (problem, bool){
+	func(err error) (problem, bool) {
+		return problem{Code: "HJ0003", Text: "interrupted"}, errors.Is(err, context.Canceled)
+	},
+	on(func(e *usageError) problem { return problem{Code: "HJ0002", Help: helps(e.Help)} }),
+	on(diagnoseFailure),
+	on(func(*build.Unrealized) problem { return problem{Code: "HJ0036"} }),
+
+	on(func(e *jail.Unsupported) problem {
+		return problem{Code: "HJ0040", Help: helps(e.Fix, "hdjail doctor tries everything that jails need")}
+	}),
+	on(func(*jail.CommandError) problem { return problem{Code: "HJ0042"} }),
+	on(func(*store.SpaceError) problem { return problem{Code: "HJ0051"} }),
+	on(func(e *store.AccessError) problem {
+		return problem{Code: "HJ0050", Help: helps("name a store of your own with --store DIR or HDJAIL_STORE")}
+	}),
+	on(func(*jail.SetupError) problem {
+		return problem{Code: "HJ0041", Help: helps("hdjail doctor tries everything that jails need")}
+	}),
+	on(func(*mounts.ConflictError) problem { return problem{Code: "HJ0043"} }),
+	on(func(*mounts.TargetError) problem { return problem{Code: "HJ0043"} }),
+	on(func(*hosttree.MountpointError) problem { return problem{Code: "HJ0043"} }),
+
+	on(func(e *store.NotFoundError) problem {
+		return problem{Code: "HJ0052", Help: helps(notFoundHelp[e.What])}
+	}),
+	on(func(*store.AmbiguousError) problem { return problem{Code: "HJ0053", Help: helps("write more of it")} }),
+	on(func(e *tree.AncestorError) problem {
+		return problem{Code: "HJ0054", Help: helps("take away that permission, or keep the store elsewhere: --store DIR")}
+	}),
+	on(func(*store.FormatError) problem { return problem{Code: "HJ0055", Help: helps("use the newer hdjail")} }),
+	on(func(*lease.LockedError) problem {
+		return problem{Code: "HJ0056", Help: helps("wait longer: --lock-timeout 10m, or leave it out to wait as long as it takes")}
+	}),
+	on(func(*hostpkgs.LostSnapshotError) problem {
+		return problem{Code: "HJ0058", Help: helps("resolve the spec again: hdjail build SPEC")}
+	}),
+
+	on(func(e *links.ConflictError) problem {
+		p := problem{Code: "HJ0060"}
+		for i, c := range e.Conflicts {
+			if i > 0 {
+				p.Details = append(p.Details, fmt.Sprintf("  also %s: %s and %s", c.Target, c.First, c.Second))
+			}
+		}
+		p.Help = helps(e.Conflicts[0].Help())
+		return p
+	}),
+	on(func(*profile.NotFoundError) problem {
+		return problem{Code: "HJ0061", Help: helps("hdjail profile list")}
+	}),
+	on(func(*profile.NameError) problem { return problem{Code: "HJ0062"} }),
+	on(func(*links.RuleError) problem { return problem{Code: "HJ0063"} }),
+	on(func(*links.GlobError) problem { return problem{Code: "HJ0063"} }),
+	on(func(*links.UnsupportedError) problem { return problem{Code: "HJ0063"} }),
+
+	on(func(*sources.DigestError) problem {
+		return problem{Code: "HJ0021", Help: helps("if the file is right, correct the digest in the spec; if the spec is right, the place is damaged or hostile")}
+	}),
+	on(func(*debsrc.LineError) problem { return problem{Code: "HJ0024"} }),
+	on(func(e *sources.PackageError) problem {
+		return problem{Code: "HJ0024", Help: helps(list("the archives have ", e.Have))}
+	}),
+	on(func(e *sources.ToolError) problem { return problem{Code: "HJ0023", Help: helps(e.Fix)} }),
+	on(func(*sources.FetchError) problem {
+		return problem{Code: "HJ0020", Help: helps("add another place to urls, or --mirror DIR|URL", "hdjail source add FILE takes a file that you have")}
+	}),
+	on(func(e *sources.MissingError) problem {
+		help := "give its urls in the spec, or hdjail source add FILE"
+		if e.Offline {
+			help = "hdjail fetch SPEC on a machine with a network, or hdjail source add FILE"
+		}
+		return problem{Code: "HJ0022", Help: helps(help)}
+	}),
+	on(func(*sources.BadDigestError) problem { return problem{Code: "HJ0025"} }),
+	on(func(*unpack.Refusal) problem { return problem{Code: "HJ0026"} }),
+	on(func(e *hostpkgs.NotInstalledError) problem {
+		return problem{Code: "HJ0011", Help: helps(list("installed are ", e.Near))}
+	}),
+	on(func(e *policies.UnknownPolicyError) problem {
+		return problem{Code: "HJ0012", Help: helps(list("there are ", e.Known))}
+	}),
+	on(func(e *match.ManyError) problem {
+		return problem{Code: "HJ0037", Help: helps("choose one: --match NAME=exact:ID")}
+	}),
+	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
+	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
+	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
+	on(func(*artifact.BadIDError) problem { return problem{Code: "HJ0053"} }),
+	on(func(*artifact.MalformedError) problem { return problem{Code: "HJ0057"} }),
+	func(err error) (problem, bool) {
+		return problem{Code: "HJ0051"}, errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	},
+}
+
+// on makes a diagnosis of one type of error, wherever it is in the chain.
+func on[E error](look func(E) problem) func(error) (problem, bool) {
+	return func(err error) (problem, bool) {
+		var e E
+		if errors.As(err, &e) {
+			return look(e), true
+		}
+		return problem{}, false
+	}
+}
+
+var failureCodes = map[string]string{"exit": "HJ0030", "illegal-access": "HJ0031", "promise": "HJ0032", "output": "HJ0033",
+	"timeout": "HJ0034", "limits": "HJ0035"}
+
+func diagnoseFailure(e *build.Failure) problem {
+	p := problem{Code: failureCodes[e.Kind], Text: e.Error()}
+	if p.Code == "" {
+		p.Code = "HJ0030"
+	}
+	for _, line := range e.LogTail {
+		p.Details = append(p.Details, "  | "+line)
+	}
+	if e.Kept != "" {
+		p.Details = append(p.Details, "kept: "+e.Kept)
+	} else {
+		p.Help = helps("--keep-failed keeps what the build left")
+	}
+	p.Help = append(p.Help, "log: hdjail log --failed    shell: hdjail shell --failed")
+	return p
+}
+
+// diagnoseSpec keeps the place, and the meaning of a cause that has one of its own.
+func diagnoseSpec(e *spec.Error) problem {
+	p := problem{Code: "HJ0010"}
+	if e.Err != nil {
+		if cause := diagnose(e.Err); cause.Code != "HJ0001" {
+			p.Code, p.Details, p.Help = cause.Code, cause.Details, cause.Help
+		}
+	}
+	p.Text, p.Place, p.Excerpt, p.Exit = e.Message, fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Source, codes[p.Code].exit
+	if p.Exit == exitOther || p.Exit == exitUsage { // what a spec names wrongly is the spec's mistake
+		p.Exit = exitSpec
+	}
+	if e.Help != "" {
+		p.Help = []string{e.Help}
+	}
+	return p
+}
+
+var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",
+	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet"}
+
+// helps are the help lines that are not empty.
+func helps(lines ...string) []string {
+	var list []string
+	for _, line := range lines {
+		if line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+func list(intro string, items []string) string {
+	if len(items) == 0 {
+		return ""
+	}
+	return intro + strings.Join(items, ", ")
 }

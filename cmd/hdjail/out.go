@@ -97,3 +97,18 @@ func (o *out) pinning(done, total int, name string) {}
 
 // quote is text in quotation marks, with escapes.
 func quote(text string) string { return strconv.Quote(text) }
+
+// problem prints an error: what, where, more of it, what to do.
+func (o *out) problem(p problem) {
+	o.say("%s: %s", o.paint(red, "error["+p.Code+"]"), escape(p.Text))
+	for _, line := range p.Details {
+		o.say("%s", escape(line))
+	}
+	if p.Place != "" {
+		o.say("  %s %s   %s", o.paint(dim, "-->"), escape(p.Place), escape(strings.TrimSpace(p.Excerpt)))
+	}
+	for _, line := range p.Help {
+		o.say("  %s %s", o.paint(cyan, "help:"), escape(line))
+	}
+	o.say("  %s", o.paint(dim, "more: hdjail explain "+p.Code))
+}

@@ -1,0 +1,120 @@
+package main
+
+// code is what a stable error code means. A code never changes its meaning.
+type code struct {
+	exit  int
+	title string
+	// text tells what it means, what usually causes it and what to do.
+	text string
+}
+
+var codes = map[string]code{
+	"HJ0001": {exitOther, "something else went wrong", `
+The message is the system's own answer, with the object that it is about. Usual causes are a file that is not there, a
+permission, or a program that is not installed.`},
+	"HJ0002": {exitUsage, "the command line means nothing", `
+A verb, flag or argument is unknown or missing. "hdjail VERB --help" begins with examples.`},
+	"HJ0003": {exitInterrupted, "interrupted", `
+SIGINT or SIGTERM ended the run. Every jail was killed; nothing half made is in the store, and what was built before stays.
+A second signal ends hdjail without waiting; the next run cleans up after it.`},
+
+	"HJ0010": {exitSpec, "the spec is invalid", `
+A key is unknown, given twice or of the wrong type, a file that it refers to is not there, or dependencies form a circle. The
+place is that of the mistake, as file:line:column. "hdjail schema spec" prints a JSON Schema that editors check specs with.`},
+	"HJ0011": {exitSpec, "a host package is not installed", `
+host.packages lists a name that no installed package has or provides. The nearest installed names are in the help line. Install
+the package with the package manager of the distribution, or correct the name. hdjail installs nothing itself.`},
+	"HJ0012": {exitSpec, "there is no such policy", `
+policy: names one of the policies that come with hdjail.`},
+	"HJ0013": {exitSpec, "a matcher cannot be read", `
+match: and --match take the name of a matcher, like "only", the default: it accepts exactly one realization and builds if there
+is none.`},
+
+	"HJ0020": {exitFetch, "no place has a source", `
+Every mirror and URL was asked, in order, and what each answered is listed. A partial download is kept and continued the next
+time. Add another URL to the spec (that changes no identity), give --mirror DIR|URL, or "hdjail source add FILE".`},
+	"HJ0021": {exitDigest, "a source has the wrong digest", `
+What came from the named place is not what the spec promises. Nothing of it was kept. Either the digest in the spec is of another
+version, or the file was changed or damaged on its way. Never correct a digest without knowing why it differs.`},
+	"HJ0022": {exitFetch, "a source is not in the store", `
+The store lacks it, and nobody could be asked: there are no urls, or --offline forbids the network. "hdjail fetch SPEC" brings
+all sources of a spec and of its dependencies, for example on a login node.`},
+	"HJ0023": {exitFetch, "a program that fetches is not installed", `
+git: sources need git, and debsrc: URLs need apt-get. The help line names what to install.`},
+	"HJ0024": {exitFetch, "the host's archives lack a file of a source package", `
+A URL debsrc:PACKAGE/FILE asks the archives that the host's apt is configured with. The package has no such file there, perhaps
+because the distribution has another version; what it has is in the help line.`},
+	"HJ0025": {exitSpec, "a digest cannot be read", `
+A source is named as sha256: or blake3: and 64 lower-case hexadecimal digits, or git: and the 40 of a commit.`},
+	"HJ0026": {exitBuild, "an archive breaks a rule", `
+A member is named so that it would be unpacked elsewhere, passes through a symbolic link, is a device, comes twice, or the
+archive is damaged or far too large. Nothing outside the build's directory was written. "unpack: none" places it as it is.`},
+
+	"HJ0030": {exitBuild, "a build failed", `
+Its script ended with another status than 0, or by a signal. The last lines of its log are printed; "hdjail log --failed" has
+all of it. --keep-failed keeps the directories, and "hdjail shell --failed" opens the same jail with a terminal. A command that is
+"not found" is usually missing from host.packages: in modes hide and fail, what is not listed does not exist.`},
+	"HJ0031": {exitIllegal, "a build asked for files outside its whitelist", `
+In mode fail such an attempt fails the build. Add the packages that own the files to host.packages, depend on artifacts that
+have them, or build in mode hide, where attempts are only recorded.`},
+	"HJ0032": {exitBuild, "a promise was not kept", `
+The script ended well, but its output lacks a path that promises: lists. Everything that is missing is listed. Nothing was
+registered.`},
+	"HJ0033": {exitBuild, "an output cannot be kept", `
+A build has to put something into $ARTIFACT. Files, directories and symbolic links are kept; devices, pipes, sockets, set-uid
+programs and links out of the artifact and its dependencies are not.`},
+	"HJ0034": {exitBuild, "a build took too long", `
+It reached limits.wall, or printed nothing for limits.silence. Raise the limit in the spec, which changes no identity.`},
+	"HJ0035": {exitBuild, "a build reached a limit", `
+The memory, processes, output or log of a build are bounded by limits: in the spec, or by the defaults. Raising one changes no
+identity.`},
+	"HJ0036": {exitOther, "there is no realization, and none may be built", `
+Build it first: hdjail build SPEC.`},
+	"HJ0037": {exitOther, "a derivation has several realizations", `
+A build that is not deterministic gave different results, and the matcher "only" accepts one.`},
+
+	"HJ0040": {exitHost, "the host lacks a feature", `
+The kernel, or whoever administers this machine, does not offer what a jail is made of. The help line says which setting changes
+that. "hdjail doctor" tries every feature and lists the fix for each. hdjail never runs a build without its jail instead.`},
+	"HJ0041": {exitOther, "a jail could not be set up", `
+No build ran. The phase in the message says how far it came. "hdjail doctor" tries what jails need, one by one.`},
+	"HJ0042": {exitOther, "a command could not be started in the jail", `
+The interpreter or command is not in the jail, or is not executable there. Add the package that owns it to host.packages.
+"hdjail run" ends with 127 for one that is not there and 126 for one that is not executable.`},
+	"HJ0043": {exitSpec, "two things want one place in the jail", `
+A whitelisted path, a dependency or a directory of the jail lie in one another's way. "hdjail build --dry-run" prints the mount
+table.`},
+
+	"HJ0050": {exitOther, "the store cannot be written", `
+Its directory belongs to somebody else, or is on a read-only file system. --store DIR or HDJAIL_STORE names another one; the
+default is /var/lib/hdjail for root and ~/.local/share/hdjail for everybody else.`},
+	"HJ0051": {exitOther, "no space is left", `
+The file system is full, or a quota is used up. The store is as it was before.`},
+	"HJ0052": {exitOther, "the store does not have it", `
+No derivation, realization, build record or log of the store is meant. "hdjail list" shows what there is.`},
+	"HJ0053": {exitUsage, "an ID is ambiguous or malformed", `
+An ID has 32 characters, a-z and 2-7; the beginning of one is enough if only one begins so.`},
+	"HJ0054": {exitOther, "a directory above the store cannot be trusted", `
+Another user could replace a directory on the way to the store, and so everything in it. Take that permission away, or keep the
+store somewhere else.`},
+	"HJ0055": {exitOther, "the store is of a newer hdjail", `
+A newer version has changed the layout of this store. Use that version.`},
+	"HJ0056": {exitLocked, "another process has the lock", `
+Somebody else builds the same derivation, fetches the same source or changes the same profile. Without --lock-timeout hdjail
+waits for as long as the other lives.`},
+	"HJ0057": {exitOther, "something in the store is damaged", `
+A file of the store is not what its name claims. Delete what the message names; it can be built or fetched again.`},
+	"HJ0058": {exitOther, "a snapshot of a host package is gone", `
+The snapshot was removed, and the package has been upgraded since, so this derivation cannot be built here any more. Resolving the
+spec again gives a derivation with the package as it is now.`},
+
+	"HJ0060": {exitOther, "two artifacts want one path in a profile", `
+Both, and the rule that would settle it, are in the message. Link rules stand under links: in a spec; see docs/spec.md. The profile
+is as it was.`},
+	"HJ0061": {exitOther, "there is no such profile, generation or artifact", `
+"hdjail profile list" shows the profiles, "hdjail profile list PROFILE" the generations of one.`},
+	"HJ0062": {exitUsage, "a name is not allowed", `
+Names of profiles and artifacts have letters, digits and _ + - . only, and no dot first.`},
+	"HJ0063": {exitSpec, "a link rule cannot be obeyed", `
+A rule under links: has a pattern or an action that means nothing here; see docs/spec.md.`},
+}
