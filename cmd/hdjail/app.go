@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -182,10 +181,12 @@ func (a *app) runner() (*container.Runner, error) {
 		return nil, err
 	}
 	o := container.DefaultOptions()
-	if !isRoot() {
-		o.RunDir = userRunDir()
-	}
 	var err error
+	if !isRoot() {
+		if o.RunDir, err = a.userRunDir(); err != nil {
+			return nil, err
+		}
+	}
 	if a.openRunner, err = container.New(o); err != nil {
 		return nil, err
 	}
@@ -193,16 +194,25 @@ func (a *app) runner() (*container.Runner, error) {
 	return a.openRunner, nil
 }
 
-// userRunDir is where an ordinary user's jails have their mount points: in memory where the system offers that.
-func userRunDir() string {
-	uid := os.Geteuid()
+// userRunDir is where an ordinary user's jails have their mount points: in memory where the system has a place for that,
+// else in the store. Never in /tmp, where others could be there first.
+func (a *app) userRunDir() (string, error) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if info, err := os.Stat(dir); err == nil && filepath.IsAbs(dir) {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
-			return filepath.Join(dir, "hdjail")
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0 {
+			return filepath.Join(dir, "hdjail"), nil
 		}
 	}
-	return "/tmp/hdjail-" + strconv.Itoa(uid)
+	s, err := a.store()
+	if err != nil {
+		return "", err
+	}
+	temp, err := s.NewTemp()
+	if err != nil {
+		return "", err
+	}
+	a.onClose(temp.Close)
+	return filepath.Join(temp.Dir, "run"), nil
 }
 
 // builder realizes plans. It has no Runner yet: a verb that builds sets it.

@@ -1,5 +1,243 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 
-func runCommand(*app) *cli.Command { return &cli.Command{Name: "run"} }
+	"github.com/urfave/cli/v2"
+
+	"hdjail/build"
+	"hdjail/build/jailplan"
+	"hdjail/jail"
+	"hdjail/policies"
+)
+
+// Exit statuses of `run` that are not the command's own, as of env(1).
+const (
+	exitRunFailed     = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// runOptions are the flags of `hdjail run`.
+type runOptions struct {
+	host, writable, readable, env []string
+	mode                          string
+	hideHome                      bool
+}
+
+func runCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "run any command in a jail", ArgsUsage: "-- COMMAND [ARG...]", Category: "jails",
+		Description: `   hdjail run --rw . -- ./build.sh                      # the host is visible, but read-only
+   hdjail run --host gcc,make,coreutils,dash -- make    # nothing but these packages exists
+
+With --host the mode is hide: only the packages, with what they depend on, and the --ro and --rw directories exist.
+Without it the mode is log: the host is there, read-only. The exit status is the command's own; 125 if the jail could
+not be made, 126 if the command is not executable, 127 if it was not found.`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "host", Usage: "show only these `PACKAGES`, separated by commas, and what they depend on"},
+			&cli.StringFlag{Name: "mode", Usage: "`MODE` off, log, hide or fail"},
+			&cli.StringSliceFlag{Name: "rw", Usage: "show a `DIR` of the host, writable (repeatable)"},
+			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
+			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
+			&cli.StringFlag{Name: "home", Usage: "`hide` does not show the home directory in mode log", Value: "show"},
+		},
+		Action: func(c *cli.Context) error {
+			o := runOptions{host: c.StringSlice("host"), writable: c.StringSlice("rw"), readable: c.StringSlice("ro"),
+				env: c.StringSlice("env"), mode: c.String("mode"), hideHome: c.String("home") == "hide"}
+			if home := c.String("home"); home != "hide" && home != "show" {
+				return usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
+			}
+			status, err := a.runInJail(c.Context, o, c.Args().Slice())
+			if err != nil {
+				return &runError{err: err, status: status}
+			}
+			return exitStatus(status)
+		},
+	}
+}
+
+// runError is what kept `hdjail run` from running its command, or from telling how it ended.
+type runError struct {
+	err    error
+	status int
+}
+
+func (e *runError) Error() string { return e.err.Error() }
+
+func (e *runError) Unwrap() error { return e.err }
+
+// runInJail runs the command and returns its exit status, or the one that stands for err.
+func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, error) {
+	mode, err := o.chooseMode(args)
+	if err != nil {
+		return exitUsage, err
+	}
+	runner, err := a.runner()
+	if err != nil {
+		return exitRunFailed, err
+	}
+	store, err := a.store()
+	if err != nil {
+		return exitRunFailed, err
+	}
+	temp, err := store.NewTemp()
+	if err != nil {
+		return exitRunFailed, err
+	}
+	a.onClose(temp.Close)
+	scratch, err := runner.Scratch(ctx, temp.Dir)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	a.onClose(scratch.Close)
+	view, err := a.runView(ctx, o, mode, scratch)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	streams := a.streams()
+	config, err := jailplan.Run{View: view, Args: args, Environ: a.environ, Set: a.setVariables(o.env, mode, streams.terminal),
+		Dir: a.dir, Terminal: streams.terminal}.Config()
+	if err == nil {
+		err = build.PrepareScratch(config)
+	}
+	if err != nil {
+		return exitRunFailed, err
+	}
+	config.Stdin, config.Stdout, config.Stderr = streams.in, streams.out, streams.err
+	result, err := runner.Run(ctx, config)
+	if err != nil {
+		return startStatus(err), err
+	}
+	return result.Exit, nil
+}
+
+// startStatus is the exit status of a command that could not be started.
+func startStatus(err error) int {
+	var command *jail.CommandError
+	switch {
+	case !errors.As(err, &command):
+		return exitRunFailed
+	case errors.Is(err, fs.ErrNotExist):
+		return exitNotFound
+	}
+	return exitNotExecutable
+}
+
+func (o runOptions) chooseMode(args []string) (policies.Mode, error) {
+	if len(args) == 0 {
+		return "", usagef("there is no command to run", "write it last: hdjail run -- COMMAND")
+	}
+	mode := policies.ModeLog
+	if len(o.host) > 0 {
+		mode = policies.ModeHide
+	}
+	if o.mode != "" {
+		var err error
+		if mode, err = policies.ParseMode(o.mode); err != nil {
+			return "", usagef(err.Error(), "see hdjail run --help")
+		}
+	}
+	switch {
+	case mode.Contains() && len(o.host) == 0:
+		return "", usagef(fmt.Sprintf("mode %s needs a whitelist", mode), "name packages: --host PKG,…")
+	case !mode.Contains() && len(o.host) > 0:
+		return "", usagef(fmt.Sprintf("mode %s shows the whole host, so --host has no effect", mode), "leave out --host or --mode")
+	}
+	return mode, nil
+}
+
+// runView is what the command sees.
+func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scratch *jail.Scratch) (v jailplan.View, err error) {
+	v = jailplan.View{Name: "run", Mode: mode, Scratch: scratch}
+	if v.Policy, err = policies.Shipped("default"); err != nil {
+		return v, err
+	}
+	if v.Paths, err = a.runPaths(o); err != nil {
+		return v, err
+	}
+	if !o.hideHome {
+		v.Home = a.home
+	}
+	if !mode.Contains() {
+		for _, p := range v.Paths {
+			v.HostTmp = v.HostTmp || p.Path == "/tmp"
+		}
+		v.Secrets = build.Secrets(v.Policy, a.home)
+		v.Tree, err = build.HostTree()
+		return v, err
+	}
+	host, err := a.hostPackages()
+	if err != nil {
+		return v, err
+	}
+	pins, err := host.Pin(ctx, splitCommas(o.host))
+	if err != nil {
+		return v, err
+	}
+	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(nil, v.Paths))
+	return v, err
+}
+
+// runPaths are the --ro and --rw directories, links on the way to them resolved.
+func (a *app) runPaths(o runOptions) (list []jailplan.Path, err error) {
+	for i, names := range [][]string{o.readable, o.writable} {
+		for _, name := range names {
+			path, err := filepath.EvalSymlinks(a.absolute(name))
+			if err != nil {
+				return nil, fmt.Errorf("show %q: %w", name, err)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				return nil, fmt.Errorf("show %q: %w", name, err)
+			}
+			if path == "/" {
+				return nil, usagef("the whole host cannot be shown as one directory", "use --mode log, or name directories below /")
+			}
+			list = append(list, jailplan.Path{Path: path, Directory: info.IsDir(), Writable: i == 1})
+		}
+	}
+	return list, nil
+}
+
+// setVariables are those that --env names, on top of the mode's environment.
+func (a *app) setVariables(env []string, mode policies.Mode, terminal bool) map[string]string {
+	own := map[string]string{}
+	for _, variable := range a.environ {
+		name, value, _ := strings.Cut(variable, "=")
+		own[name] = value
+	}
+	set := map[string]string{}
+	if mode.Contains() && terminal && own["TERM"] != "" {
+		set["TERM"] = own["TERM"]
+	}
+	for _, variable := range env {
+		name, value, given := strings.Cut(variable, "=")
+		if !given {
+			if value, given = own[name]; !given {
+				a.out.warn("--env %s: there is no such variable", name)
+				continue
+			}
+		}
+		set[name] = value
+	}
+	return set
+}
+
+func splitCommas(list []string) []string {
+	var all []string
+	for _, item := range list {
+		for _, name := range strings.Split(item, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
+}

@@ -1,5 +1,80 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"os"
 
-func shellCommand(*app) *cli.Command { return &cli.Command{Name: "shell"} }
+	"github.com/urfave/cli/v2"
+
+	"hdjail/build"
+	"hdjail/build/plan"
+)
+
+func shellCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "shell", Usage: "enter the jail of a build", ArgsUsage: "SPEC|ID [-- COMMAND [ARG...]]", Category: "jails",
+		Description: `   hdjail shell hello.yaml       # its sources are unpacked, its dependencies built
+   hdjail shell --failed         # the build that failed last
+   hdjail shell hello.yaml -- make check
+
+The jail is that of the build: the same files, environment and limits of memory and processes. The script is
+/.hdjail/script. What is made there is removed in the end; nothing is registered.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "failed", Usage: "enter the jail of the build that failed last"},
+			&cli.BoolFlag{Name: "offline", Usage: "fetch nothing", Destination: &a.offline},
+		},
+		Action: func(c *cli.Context) error {
+			args := c.Args().Slice()
+			if c.Bool("failed") {
+				s, err := a.store()
+				if err != nil {
+					return err
+				}
+				record, err := s.LastRecord(true)
+				if err != nil {
+					return err
+				}
+				args = append([]string{record.Derivation.String()}, args...)
+			}
+			if len(args) == 0 {
+				args = []string{"."}
+			}
+			return a.shell(c, args[0], args[1:])
+		},
+	}
+}
+
+func (a *app) shell(c *cli.Context, target string, command []string) error {
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	runner, err := a.runner() // may start this program over
+	if err != nil {
+		return err
+	}
+	b, err := a.builder()
+	if err != nil {
+		return err
+	}
+	b.Runner = runner
+	p, err := a.plan(c.Context, request{targets: []string{target}})
+	if err != nil {
+		return err
+	}
+	visit := build.Shell{Term: os.Getenv("TERM")}
+	if len(command) > 0 {
+		visit.Command = command
+	}
+	s := a.streams()
+	visit.Stdin, visit.Stdout, visit.Stderr, visit.Terminal = s.in, s.out, s.err, s.terminal
+	a.describe(p.Targets[0])
+	result, err := b.Shell(c.Context, p, p.Targets[0], visit)
+	if err != nil {
+		return err
+	}
+	return exitStatus(result.Exit)
+}
+
+func (a *app) describe(step *plan.Step) {
+	a.out.say("shell in the jail of %s (%s)", step.Name(), step.ID)
+	a.out.say("the script is /.hdjail/script; leave with exit")
+}
