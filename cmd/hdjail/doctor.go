@@ -25,13 +25,13 @@ change that mends it. The exit status is 5 if jails cannot run here.`,
 			features := container.Probe(a.scratchCandidate())
 			features = append(features, a.probePackages(), a.probeJail(c, features))
 			if c.Bool("json") {
-				if err := a.out.json(map[string]any{"features": features, "ok": missing(features) == nil}); err != nil {
+				if err := a.out.json(map[string]any{"features": features, "ok": firstMissing(features) == nil}); err != nil {
 					return err
 				}
 			} else {
 				a.printFeatures(features)
 			}
-			if f := missing(features); f != nil {
+			if f := firstMissing(features); f != nil {
 				return &jail.Unsupported{Feature: f.Name, Fix: f.Fix, Err: errors.New(f.Detail)}
 			}
 			return nil
@@ -69,7 +69,7 @@ func (a *app) probePackages() jail.Feature {
 // probeJail runs a program in a jail, unless something that it needs is missing already.
 func (a *app) probeJail(c *cli.Context, features []jail.Feature) jail.Feature {
 	f := jail.Feature{Name: "a jail", Required: true, Lost: "no build runs"}
-	if m := missing(features); m != nil {
+	if m := firstMissing(features); m != nil {
 		f.Detail, f.Fix = "not tried: "+m.Name+" is missing", m.Fix
 		return f
 	}
@@ -85,8 +85,8 @@ func (a *app) probeJail(c *cli.Context, features []jail.Feature) jail.Feature {
 	return f
 }
 
-// missing is the first required feature that does not work.
-func missing(features []jail.Feature) *jail.Feature {
+// firstMissing is the first required feature that does not work.
+func firstMissing(features []jail.Feature) *jail.Feature {
 	for i := range features {
 		if features[i].Required && !features[i].OK {
 			return &features[i]
