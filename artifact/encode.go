@@ -25,6 +25,7 @@ type MalformedError struct {
 	What, Name, Reason string
 }
 
+// Error implements error.
 func (e *MalformedError) Error() string {
 	if e.Name == "" {
 		return fmt.Sprintf("malformed %s: %s", e.What, e.Reason)

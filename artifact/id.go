@@ -30,6 +30,7 @@ var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 // BadIDError reports text that is not the form of an identity. Kind is "derivation ID", "realization ID" or "tree digest".
 type BadIDError struct{ Kind, Text string }
 
+// Error implements error.
 func (e *BadIDError) Error() string { return fmt.Sprintf("malformed %s %q", e.Kind, e.Text) }
 
 func parseID(kind, text string) (id [20]byte, err error) {

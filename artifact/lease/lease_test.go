@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,6 +78,31 @@ func TestZombie(t *testing.T) {
 		}
 	}
 	_ = child.Wait() // it was killed
+}
+
+func TestTempNames(t *testing.T) {
+	h := self(t)
+	change := func(f func(*Holder)) Holder { o := h; f(&o); return o }
+	for name, want := range map[string]bool{
+		h.TempName(): false,
+		change(func(o *Holder) { o.Start++ }).TempName():     true,
+		change(func(o *Holder) { o.Boot = "x" }).TempName():  true,
+		change(func(o *Holder) { o.Host = "x" }).TempName():  false,
+		change(func(o *Holder) { o.Namespace++ }).TempName(): false,
+		strings.Replace(h.TempName(), ".", ".x", 1):          false,
+		h.TempName() + ".x": false,
+		"a." + short(h.Host) + "." + short(h.Boot) + ".1.x.1":       false,
+		"a." + short(h.Host) + "." + short(h.Boot) + ".!.1.1":       false,
+		"a." + short(h.Host) + "." + short(h.Boot) + "..1.18446744": false,
+		"notes.txt": false,
+	} {
+		if got := h.Abandoned(name); got != want {
+			t.Errorf("%q: abandoned %v, want %v", name, got, want)
+		}
+	}
+	if h.TempName() == h.TempName() || !IsTempName(h.TempName()) || IsTempName("notes.txt") {
+		t.Error("temporary names are not what they should be")
+	}
 }
 
 func TestMutualExclusion(t *testing.T) {
@@ -170,10 +196,15 @@ func TestStale(t *testing.T) {
 	}
 	for name, r := range rows {
 		path := filepath.Join(t.TempDir(), "lock")
-		old, err := create(path, Info{Holder: r.holder, Expiry: r.expiry})
+		old, err := create(path, Info{Holder: r.holder, Expiry: time.Hour})
 		must(t, err)
-		old.timer.Stop() // it renews no more
-		l, err := Take(context.Background(), path, Options{Holder: h, Timeout: 500 * time.Millisecond})
+		old.info.Expiry = r.expiry // and no renewal in the next 20 minutes
+		must(t, old.SetLog(""))
+		timeout := 50 * time.Millisecond
+		if r.stale {
+			timeout = 0 // forever
+		}
+		l, err := Take(context.Background(), path, Options{Holder: h, Timeout: timeout})
 		switch {
 		case r.stale && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -235,7 +266,7 @@ func TestTakeOverPutsBack(t *testing.T) {
 	}
 	must(t, old.Release())
 	take(t, path, Options{})
-	w.takeOver()
+	must(t, w.takeOver())
 	if info, err := Look(path); err != nil || info.Holder != h {
 		t.Errorf("the fresh lock is gone: %+v (%v)", info, err)
 	}
@@ -283,6 +314,23 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("%q: not stale after %s", content, unreadableExpiry)
 		}
 	}
+}
+
+// TestCannotTakeOver is a stale lock in a directory that is not ours to write: an error, and no endless loop.
+func TestCannotTakeOver(t *testing.T) {
+	if os.Geteuid() == 0 {
+		return // may write anywhere
+	}
+	path := filepath.Join(t.TempDir(), "lock")
+	gone := self(t)
+	gone.Start++
+	old, err := create(path, Info{Holder: gone, Expiry: time.Hour})
+	must(t, err, os.Chmod(filepath.Dir(path), 0o555))
+	_, err = Take(context.Background(), path, Options{Holder: self(t)})
+	if !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v", err)
+	}
+	must(t, os.Chmod(filepath.Dir(path), 0o755), old.Release())
 }
 
 func TestNoDirectory(t *testing.T) {

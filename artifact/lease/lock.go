@@ -43,6 +43,7 @@ type LockedError struct {
 	Waited time.Duration
 }
 
+// Error implements error.
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("lock %q: held by %s, waited %s", filepath.Base(e.Path), e.Info.Holder, e.Waited.Round(time.Millisecond))
 }
@@ -82,12 +83,15 @@ func Take(ctx context.Context, path string, o Options) (*Lock, error) {
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("lock %q: %w", filepath.Base(path), err)
 		}
-		if w.due() && w.stale() {
-			w.takeOver()
+		waited := time.Since(started)
+		over := o.Timeout < 0 || o.Timeout > 0 && waited >= o.Timeout
+		if (over || w.due()) && w.stale() {
+			if err := w.takeOver(); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		waited := time.Since(started)
-		if o.Timeout < 0 || o.Timeout > 0 && waited >= o.Timeout {
+		if over {
 			return nil, &LockedError{path, w.info, waited}
 		}
 		if o.Waiting != nil && w.info.Holder.PID != 0 {

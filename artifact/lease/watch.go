@@ -56,17 +56,21 @@ func (w *watch) stale() bool {
 
 // takeOver removes the stale lock, so that whoever creates it next has it. The rename makes sure that of several waiters
 // one removes it, and that the file is the one that was stale.
-func (w *watch) takeOver() {
+func (w *watch) takeOver() error {
+	w.looked = time.Time{}
 	aside := w.path + ".stale-" + rand.Text()
-	if os.Rename(w.path, aside) != nil {
-		return
+	if err := os.Rename(w.path, aside); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another was faster
+		}
+		return fmt.Errorf("take over stale lock: %w", err)
 	}
 	defer os.Remove(aside)
 	var st unix.Stat_t
 	if err := unix.Lstat(aside, &st); err == nil && (st.Ino != w.seen.Ino || st.Mtim != w.seen.Mtim) {
 		_ = os.Link(aside, w.path) // a fresh lock: put it back, unless there is another already
 	}
-	w.looked = time.Time{}
+	return nil
 }
 
 // Look reads the lock file at path. No file gives an error that is fs.ErrNotExist.

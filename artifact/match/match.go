@@ -28,6 +28,7 @@ type Answer struct {
 // ManyError reports several candidates where a matcher accepts one. Candidates is sorted.
 type ManyError struct{ Candidates []artifact.RealizationID }
 
+// Error implements error.
 func (e *ManyError) Error() string {
 	ids := make([]string, len(e.Candidates))
 	for i, id := range e.Candidates {
@@ -39,6 +40,7 @@ func (e *ManyError) Error() string {
 // ParseError reports text that is no matcher.
 type ParseError struct{ Text, Reason string }
 
+// Error implements error.
 func (e *ParseError) Error() string { return fmt.Sprintf("parse matcher %q: %s", e.Text, e.Reason) }
 
 // Parse reads the text form of a matcher. The empty text is "only". Any other gives *ParseError.

@@ -7,14 +7,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"hdjail/artifact/tree"
 )
-
-// AncestorError reports a directory that another user could replace, so that nothing below it can be trusted.
-type AncestorError struct{ Directory, Reason string }
-
-func (e *AncestorError) Error() string {
-	return fmt.Sprintf("open store: directory %q %s", e.Directory, e.Reason)
-}
 
 // FormatError reports a store that was made by a newer version.
 type FormatError struct {
@@ -22,6 +17,7 @@ type FormatError struct {
 	Found, Supported int
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("open store %q: its format is %d, and this program knows formats up to %d", e.Root, e.Found, e.Supported)
 }
@@ -32,6 +28,7 @@ type AccessError struct {
 	Err        error
 }
 
+// Error implements error.
 func (e *AccessError) Error() string {
 	return fmt.Sprintf("write to store %q: %s: %v", e.Root, e.Path, e.Err)
 }
@@ -45,6 +42,7 @@ type SpaceError struct {
 	Err        error
 }
 
+// Error implements error.
 func (e *SpaceError) Error() string {
 	return fmt.Sprintf("write %q: %v: free space on the file system of %s, for example in %s/tmp or by collecting what no root holds", e.Path, e.Err, e.Root, e.Root)
 }
@@ -56,6 +54,7 @@ func (e *SpaceError) Unwrap() error { return e.Err }
 // "log".
 type NotFoundError struct{ What, Name string }
 
+// Error implements error.
 func (e *NotFoundError) Error() string { return fmt.Sprintf("the store has no %s %q", e.What, e.Name) }
 
 // AmbiguousError reports text that several identities begin with. Matches lists them, sorted.
@@ -64,6 +63,7 @@ type AmbiguousError struct {
 	Matches []string
 }
 
+// Error implements error.
 func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%q is ambiguous: it may be %s", e.Text, strings.Join(e.Matches, ", "))
 }
@@ -73,7 +73,7 @@ func (s *Store) denied(path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, new(*SpaceError)), errors.As(err, new(*AccessError)):
+	case errors.As(err, new(*SpaceError)), errors.As(err, new(*AccessError)), errors.As(err, new(*tree.AncestorError)):
 		return err
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return &SpaceError{s.root, path, rootCause(err)}

@@ -2,8 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -44,7 +42,7 @@ func (s *Store) mkdir(path string, mode fs.FileMode) error {
 
 // writeFile gives path the content by one rename. It is on disk after the next sync.
 func (s *Store) writeFile(path string, data []byte) error {
-	temporary := s.path("tmp", s.tempName())
+	temporary := s.path("tmp", s.holder.TempName())
 	if err := s.create(temporary, data); err != nil {
 		os.Remove(temporary)
 		return err
@@ -58,7 +56,7 @@ func (s *Store) writeFile(path string, data []byte) error {
 
 // writeLink makes path a link to target by one rename, whatever it was.
 func (s *Store) writeLink(path, target string) error {
-	temporary := s.path("tmp", s.tempName())
+	temporary := s.path("tmp", s.holder.TempName())
 	if err := os.Symlink(target, temporary); err != nil {
 		return s.denied(path, err)
 	}
@@ -169,12 +167,4 @@ func (s *Store) moveTo(path, target string) (exists bool, err error) {
 		return true, nil
 	}
 	return false, s.denied(target, err)
-}
-
-// closeAfter returns err, or the error of closing c.
-func closeAfter(c io.Closer, err error) error {
-	if closed := c.Close(); err == nil && closed != nil {
-		return fmt.Errorf("close: %w", closed)
-	}
-	return err
 }

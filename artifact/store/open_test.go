@@ -13,6 +13,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/lease"
+	"hdjail/artifact/tree"
 )
 
 func TestOpenRefusesFormats(t *testing.T) {
@@ -88,7 +89,7 @@ func TestAncestors(t *testing.T) {
 			must(t, os.Lchown(base+r.dir, r.uid, r.uid))
 		}
 		s, err := Open(base+r.open, Options{})
-		var ancestor *AncestorError
+		var ancestor *tree.AncestorError
 		switch {
 		case r.ok && err != nil:
 			t.Errorf("%s: %v", name, err)

@@ -14,6 +14,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/lease"
+	"hdjail/artifact/tree"
 )
 
 // layout is what Open makes below the root, with the modes.
@@ -61,7 +62,7 @@ type Store struct {
 }
 
 // Open opens the store at root, an absolute path, and makes what is missing of its layout. A directory on the way that
-// another user could replace gives *AncestorError, a store of a newer version *FormatError, one that cannot be written
+// another user could replace gives *tree.AncestorError, a store of a newer version *FormatError, one that cannot be written
 // *AccessError. The caller closes the Store.
 func Open(root string, o Options) (*Store, error) {
 	if !path.IsAbs(root) || path.Clean(root) != root {
@@ -83,9 +84,8 @@ func Open(root string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("open store %q: %w", root, err)
 		}
 	}
-	if s.dir, err = openTrusted(root, o); errors.As(err, new(*AncestorError)) {
-		return nil, err
-	} else if err != nil {
+	s.dir, err = tree.OpenTrusted(root, tree.Trust{Create: !o.ReadOnly, Group: o.TrustGroup, Owner: o.ReadOnly})
+	if err != nil {
 		return nil, s.denied(root, err)
 	}
 	s.root = s.dir.Name()
@@ -160,7 +160,7 @@ func (s *Store) checkVacant() error {
 		ours[d.name] = true
 	}
 	for _, e := range entries {
-		if !ours[e.Name()] && !isTemporary(e.Name()) {
+		if !ours[e.Name()] && !lease.IsTempName(e.Name()) {
 			return fmt.Errorf("open store %q: it is not a store and not empty: it holds %q", s.root, e.Name())
 		}
 	}

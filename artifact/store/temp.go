@@ -2,21 +2,14 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"strconv"
-	"strings"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 
-	"hdjail/artifact/lease"
 	"hdjail/artifact/tree"
 )
 
@@ -36,7 +29,7 @@ func (s *Store) NewTemp() (*Temp, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	t := &Temp{store: s, name: s.tempName()}
+	t := &Temp{store: s, name: s.holder.TempName()}
 	t.Dir = s.path("tmp", t.name)
 	if err := os.Mkdir(t.Dir, 0o711); err != nil {
 		return nil, s.denied(t.Dir, err)
@@ -61,41 +54,6 @@ func (s *Store) discard(name string) error {
 	return tree.Remove(tmp, name)
 }
 
-// tempName returns a new name for an entry of tmp/: 128 random bits and the holder, its host and boot as hashes.
-func (s *Store) tempName() string {
-	var random [16]byte
-	rand.Read(random[:]) // never fails
-	h := s.holder
-	return strings.Join([]string{hex.EncodeToString(random[:]), short(h.Host), short(h.Boot),
-		strconv.FormatUint(h.Namespace, 36), strconv.Itoa(h.PID), strconv.FormatUint(h.Start, 36)}, ".")
-}
-
-func isTemporary(name string) bool { return strings.Count(name, ".") == 5 }
-
-func short(s string) string {
-	sum := blake3.Sum256([]byte(s))
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
-}
-
-// abandoned reports whether the holder of a temporary name is gone. What another machine holds is never known to be.
-func (s *Store) abandoned(name string) bool {
-	part := strings.Split(name, ".")
-	if len(part) != 6 || part[1] != short(s.holder.Host) {
-		return false
-	}
-	if part[2] != short(s.holder.Boot) {
-		return true
-	}
-	namespace, err1 := strconv.ParseUint(part[3], 36, 64)
-	pid, err2 := strconv.Atoi(part[4])
-	start, err3 := strconv.ParseUint(part[5], 36, 64)
-	if errors.Join(err1, err2, err3) != nil {
-		return false
-	}
-	other := lease.Holder{Host: s.holder.Host, Boot: s.holder.Boot, Namespace: namespace, PID: pid, Start: start}
-	return s.holder.Sees(other) == lease.Gone
-}
-
 // Sweep removes the temporary directories that processes of this machine left when they died, and completes what they
 // were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
 // What cannot be removed is in the error, and does not keep the rest.
@@ -113,11 +71,11 @@ func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}
-		if !s.abandoned(e.Name()) {
+		if !s.holder.Abandoned(e.Name()) {
 			continue
 		}
 		// Under our name, so that of two sweeps one removes it, and a third one goes on if we die.
-		mine := s.tempName()
+		mine := s.holder.TempName()
 		err := unix.Rename(s.path("tmp", e.Name()), s.path("tmp", mine))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

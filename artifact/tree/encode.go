@@ -54,6 +54,7 @@ type Entry struct {
 // OrderError reports an Entry that cannot follow the ones before it in an encoding.
 type OrderError struct{ Path, Reason string }
 
+// Error implements error.
 func (e *OrderError) Error() string { return fmt.Sprintf("encode tree entry %q: %s", e.Path, e.Reason) }
 
 // Encoder makes the canonical encoding of a tree and digests it. The encoding is the line "hdjail-tree-1\n" and the

@@ -21,6 +21,7 @@ const maxEntries = 4 << 20
 // in an output also "set-id", "foreign-owner", "hard-link" or "link-leaves-tree".
 type RefusedError struct{ Path, Kind, Detail string }
 
+// Error implements error.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("refuse %q: %s: %s", e.Path, e.Kind, e.Detail)
 }

@@ -1,4 +1,4 @@
-package store
+package tree
 
 import (
 	"fmt"
@@ -9,14 +9,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many links may be on the way to a store, as in path_resolution(7).
+// maxLinks is how many links may be on the way, as in path_resolution(7).
 const maxLinks = 40
 
-// openTrusted opens the directory root, and makes it when it is missing and the store is to be written, component by
-// component from "/". A component that another user could replace gives *AncestorError. The name of the result is the
-// path without links.
-func openTrusted(root string, o Options) (*os.File, error) {
-	t := trusted{options: o, at: "/"}
+// AncestorError reports a directory that another user could replace, so that nothing below it can be trusted.
+type AncestorError struct{ Directory, Reason string }
+
+// Error implements error.
+func (e *AncestorError) Error() string {
+	return fmt.Sprintf("trust directory %q: it %s", e.Directory, e.Reason)
+}
+
+// Trust says what OpenTrusted accepts, and whether it makes what is missing, 0755.
+type Trust struct {
+	Create bool
+	// Group accepts directories that their group can write to.
+	Group bool
+	// Owner accepts directories of any owner, not only of root and the caller: for who only reads.
+	Owner bool
+}
+
+// OpenTrusted opens the directory at the absolute path root, component by component from "/". A component that another
+// user could replace, by its owner or its mode, gives *AncestorError; everyone may write to one above root that is sticky.
+// The name of the result is the path without links.
+func OpenTrusted(root string, accept Trust) (*os.File, error) {
+	t := trusted{accept: accept, at: "/"}
 	var err error
 	if t.fd, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, fmt.Errorf("open %q: %w", "/", err)
@@ -45,10 +62,10 @@ func openTrusted(root string, o Options) (*os.File, error) {
 }
 
 type trusted struct {
-	options Options
-	fd      int
-	at      string   // where fd is
-	rest    []string // the components still to enter
+	accept Trust
+	fd     int
+	at     string   // where fd is
+	rest   []string // the components still to enter
 }
 
 func (t *trusted) enter(name string) error {
@@ -58,7 +75,7 @@ func (t *trusted) enter(name string) error {
 		full = path.Dir(t.at)
 	}
 	fd, err := unix.Openat(t.fd, name, flags, 0)
-	if err == unix.ENOENT && !t.options.ReadOnly {
+	if err == unix.ENOENT && t.accept.Create {
 		fd, err = t.make(name, flags)
 	}
 	if err == unix.ELOOP || err == unix.ENOTDIR {
@@ -124,21 +141,21 @@ func (t *trusted) follow(name string) error {
 
 // judge tells why the directory cannot be trusted, or nothing.
 func (t *trusted) judge(st *unix.Stat_t) string {
-	sticky := st.Mode&unix.S_ISVTX != 0 && len(t.rest) > 0 // others may fill /tmp, but not the store itself
+	sticky := st.Mode&unix.S_ISVTX != 0 && len(t.rest) > 0 // others may fill /tmp, but not the root itself
 	switch {
 	case !t.ours(st):
 		return "belongs to " + owner(st)
 	case st.Mode&unix.S_IWOTH != 0 && !sticky:
 		return "can be written by everyone"
-	case st.Mode&unix.S_IWGRP != 0 && !sticky && !t.options.TrustGroup:
+	case st.Mode&unix.S_IWGRP != 0 && !sticky && !t.accept.Group:
 		return fmt.Sprintf("can be written by group %d", st.Gid)
 	}
 	return ""
 }
 
-// ours reports whether the owner may decide where the store is. Who only reads trusts the store's owner, whoever it is.
+// ours reports whether the owner may decide what is there.
 func (t *trusted) ours(st *unix.Stat_t) bool {
-	return st.Uid == 0 || int(st.Uid) == os.Geteuid() || t.options.ReadOnly
+	return st.Uid == 0 || int(st.Uid) == os.Geteuid() || t.accept.Owner
 }
 
 func owner(st *unix.Stat_t) string { return fmt.Sprintf("user %d", st.Uid) }
