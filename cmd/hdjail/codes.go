@@ -117,4 +117,7 @@ is as it was.`},
 Names of profiles and artifacts have letters, digits and _ + - . only, and no dot first.`},
 	"HJ0063": {exitSpec, "a link rule cannot be obeyed", `
 A rule under links: has a pattern or an action that means nothing here; see docs/spec.md.`},
+	"HJ0064": {exitOther, "a public path leads to another realization", `
+What is compiled into a program is the public path of each dependency, and on the host one such path leads to one realization only.
+A profile takes a realization only while every public path of its closure leads to what it was built with.`},
 }

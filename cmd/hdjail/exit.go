@@ -77,6 +77,10 @@ func (a *app) exit(err error) int {
 	}
 	p := diagnose(err)
 	a.out.problem(p)
+	var run *runError
+	if errors.As(err, &run) && p.Exit != exitInterrupted {
+		return run.status
+	}
 	return p.Exit
 }
 
@@ -152,6 +156,7 @@ var diagnoses = []func(error) (problem, bool){
 		p.Help = helps(e.Conflicts[0].Help())
 		return p
 	}),
+	on(func(*divertedError) problem { return problem{Code: "HJ0064"} }),
 	on(func(*profile.NotFoundError) problem {
 		return problem{Code: "HJ0061", Help: helps("hdjail profile list")}
 	}),
@@ -239,7 +244,7 @@ func diagnoseSpec(e *spec.Error) problem {
 		}
 	}
 	p.Text, p.Place, p.Excerpt, p.Exit = e.Message, fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Source, codes[p.Code].exit
-	if p.Exit == exitOther || p.Exit == exitUsage { // what a spec names wrongly is the spec's mistake
+	if p.Code == "HJ0052" || p.Code == "HJ0053" { // a spec that names what the store lacks
 		p.Exit = exitSpec
 	}
 	if e.Help != "" {

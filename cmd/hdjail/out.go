@@ -6,20 +6,36 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
 // out is the only place that prints. Data goes to standard output, bare and complete, for programs and pipes; everything
-// said to a person goes to standard error. Text that comes from elsewhere is shown with escapes, and colour only where
-// color is set. Nothing ever asks.
+// said to a person goes to standard error. Text that comes from elsewhere is shown with escapes, and colour only on a
+// terminal that wants it. Nothing ever asks.
 type out struct {
 	data, people io.Writer
 	color        bool
-	quiet        bool
+
+	mu sync.Mutex
+	// hide takes a live view off the terminal before something else is printed there; nil for none.
+	hide func()
 }
 
 func newOut(data, people io.Writer, color bool) *out {
 	return &out{data: data, people: people, color: color && isTerminal(people)}
+}
+
+// setColor obeys --color.
+func (o *out) setColor(when string) error {
+	switch when {
+	case "auto":
+	case "always", "never":
+		o.color = when == "always"
+	default:
+		return usagef("--color is "+quote(when), "there are auto, always and never")
+	}
+	return nil
 }
 
 // line prints one line of data.
@@ -45,12 +61,43 @@ func (o *out) jsonLine(value any) error {
 
 // say prints a message for a person.
 func (o *out) say(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.hide != nil {
+		o.hide()
+	}
 	fmt.Fprintf(o.people, format+"\n", args...)
 }
 
 // warn prints a message that a person should not miss.
 func (o *out) warn(format string, args ...any) {
-	o.say("%s: %s", o.paint(yellow, "warning"), fmt.Sprintf(format, args...))
+	o.say("%s: %s", o.paint(yellow, "warning"), escape(fmt.Sprintf(format, args...)))
+}
+
+// problem prints an error: what, where, more of it, what to do.
+func (o *out) problem(p problem) {
+	o.say("%s: %s", o.paint(red, "error["+p.Code+"]"), escape(p.Text))
+	for _, line := range p.Details {
+		o.say("%s", escape(line))
+	}
+	if p.Place != "" {
+		o.say("%s", strings.TrimRight("  --> "+escape(p.Place)+"   "+escape(strings.TrimSpace(p.Excerpt)), " "))
+	}
+	for _, line := range p.Help {
+		o.say("  %s %s", o.paint(cyan, "help:"), escape(line))
+	}
+	o.say("  more: hdjail explain %s", p.Code)
+}
+
+// pinning tells of the first look at host packages, which takes a moment.
+func (o *out) pinning(done, total int, name string) {
+	switch {
+	case !isTerminal(o.people):
+	case done < total:
+		fmt.Fprintf(o.people, "\r\x1b[Ktaking a snapshot of host package %d of %d: %s", done, total, escape(name))
+	default:
+		fmt.Fprint(o.people, "\r\x1b[K")
+	}
 }
 
 // Colours, as the numbers of ECMA-48.
@@ -69,6 +116,9 @@ func (o *out) paint(color, text string) string {
 	}
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
+
+// quote is text in quotation marks, with escapes.
+func quote(text string) string { return strconv.Quote(text) }
 
 // escape shows what a terminal would obey, or what would break a line, as an escape.
 func escape(text string) string {
@@ -92,23 +142,19 @@ func escape(text string) string {
 	return b.String()
 }
 
-// pinning tells of the first look at a host package, which takes a moment.
-func (o *out) pinning(done, total int, name string) {}
+// escaping is a writer that passes lines on with escapes. A character that is cut by two writes is shown as its bytes.
+type escaping struct{ to io.Writer }
 
-// quote is text in quotation marks, with escapes.
-func quote(text string) string { return strconv.Quote(text) }
-
-// problem prints an error: what, where, more of it, what to do.
-func (o *out) problem(p problem) {
-	o.say("%s: %s", o.paint(red, "error["+p.Code+"]"), escape(p.Text))
-	for _, line := range p.Details {
-		o.say("%s", escape(line))
+// Write implements io.Writer.
+func (e *escaping) Write(p []byte) (int, error) {
+	var b strings.Builder
+	for line := range strings.Lines(string(p)) {
+		text, ended := strings.CutSuffix(line, "\n")
+		b.WriteString(escape(strings.TrimSuffix(text, "\r")))
+		if ended {
+			b.WriteByte('\n')
+		}
 	}
-	if p.Place != "" {
-		o.say("  %s %s   %s", o.paint(dim, "-->"), escape(p.Place), escape(strings.TrimSpace(p.Excerpt)))
-	}
-	for _, line := range p.Help {
-		o.say("  %s %s", o.paint(cyan, "help:"), escape(line))
-	}
-	o.say("  %s", o.paint(dim, "more: hdjail explain "+p.Code))
+	_, err := io.WriteString(e.to, b.String())
+	return len(p), err
 }

@@ -11,9 +11,9 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/match"
+	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build/plan"
-	"hdjail/mounts"
 	"hdjail/policies"
 )
 
@@ -67,7 +67,7 @@ func (a *app) load(ctx context.Context, targets []string) (*plan.Graph, error) {
 				continue
 			}
 		}
-		ref, err := s.ResolveID(text)
+		ref, err := s.ResolveID(storeName(s, a.absolute(text), text))
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (a *app) load(ctx context.Context, targets []string) (*plan.Graph, error) {
 
 // isPublic reports whether a text is a path in the store.
 func (a *app) isPublic(text string) bool {
-	return strings.Contains(text, "/") && mounts.Below(a.openStore.Prefix(), a.absolute(text))
+	return storeName(a.openStore, a.absolute(text), "") != ""
 }
 
 // specFile is the spec that a text names, or "" when it is the form of an ID and no file.
@@ -141,4 +141,22 @@ func parseMatches(texts []string) (map[string]match.Matcher, error) {
 		matches[name] = m
 	}
 	return matches, nil
+}
+
+// storeName is the name of the derivation or realization that a path in the store lies in, or otherwise when it does not.
+func storeName(s *store.Store, path, otherwise string) string {
+	for _, root := range []string{s.Prefix(), s.Root()} {
+		for _, dir := range []string{"store/", "realizations/"} {
+			if rest, inside := strings.CutPrefix(path, root+"/"+dir); inside {
+				name, _, _ := strings.Cut(rest, "/")
+				return name
+			}
+		}
+	}
+	return otherwise
+}
+
+func isDirectory(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
 }

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hdjail/artifact"
+	"hdjail/build"
+	"hdjail/build/sources"
+)
+
+func hashCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "hash", Usage: "print the derivation ID of specs", ArgsUsage: "[SPEC|ID...]", UsageText: "hdjail hash hello.yaml",
+		Flags: append(planFlags(), jsonFlag()),
+		Action: func(c *cli.Context) error {
+			r, err := a.request(c, c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			p, err := a.plan(c.Context, r)
+			if err != nil {
+				return err
+			}
+			type hashed struct {
+				Name    string                `json:"name"`
+				Version string                `json:"version,omitempty"`
+				ID      artifact.DerivationID `json:"derivation"`
+				Path    string                `json:"path"`
+			}
+			var list []hashed
+			for _, t := range p.Targets {
+				d := &t.Derivation
+				list = append(list, hashed{d.Name, d.Version, t.ID, a.openStore.PublicPath(d)})
+			}
+			if c.Bool("json") {
+				return a.out.json(list)
+			}
+			for _, h := range list {
+				if err := a.out.line("%s", h.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func fetchCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "fetch", Usage: "fetch the sources of specs, and of what they depend on", ArgsUsage: "[SPEC|ID...]",
+		UsageText: "hdjail fetch hello.yaml\nhdjail fetch --mirror /srv/sources stack/*.yaml",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "offline", Usage: "use no network"},
+			&cli.StringSliceFlag{Name: "mirror", Usage: "ask this directory or server first (`DIR|URL`)"},
+			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "auto, tree, plain, quiet or json (`FORM`)"},
+			jsonFlag(),
+		},
+		Action: a.fetch,
+	}
+}
+
+// fetch brings the sources; which they are is known without the host's packages.
+func (a *app) fetch(c *cli.Context) error {
+	if _, err := a.request(c, nil); err != nil {
+		return err
+	}
+	graph, err := a.load(c.Context, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	src, err := a.sources()
+	if err != nil {
+		return err
+	}
+	view, err := a.out.progress(c.String("progress"), a.now)
+	if err != nil {
+		return err
+	}
+	defer view.stop()
+	type fetched struct {
+		Digest  string `json:"digest"`
+		Fetched bool   `json:"fetched"`
+	}
+	list, seen := []fetched{}, map[string]bool{}
+	for _, n := range graph.Nodes {
+		var wanted []sources.Request
+		if n.Spec != nil {
+			for _, s := range n.Spec.Sources {
+				wanted = append(wanted, sources.Request{Digest: s.Digest(), URLs: s.URLs})
+			}
+		} else {
+			for _, s := range n.Derivation.Sources {
+				wanted = append(wanted, sources.Request{Digest: s.Digest})
+			}
+		}
+		for _, r := range wanted {
+			if r.Digest == "" || seen[r.Digest] {
+				continue
+			}
+			seen[r.Digest] = true
+			had := src.Has(r.Digest)
+			if !had {
+				if err := fetchOne(c, src, r, view, a.now); err != nil {
+					return err
+				}
+			}
+			list = append(list, fetched{r.Digest, !had})
+		}
+	}
+	if c.Bool("json") {
+		return a.out.json(list)
+	}
+	for _, f := range list {
+		if err := a.out.line("%s", f.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchOne fetches one source and tells of it as a build would.
+func fetchOne(c *cli.Context, src *sources.Store, r sources.Request, view view, now func() time.Time) error {
+	send := func(e build.Event) {
+		e.Version, e.Time, e.Drv, e.Name = build.EventVersion, now(), r.Digest, sourceName(r)
+		view.Send(e)
+	}
+	send(build.Event{Event: "build.start"})
+	send(build.Event{Event: "build.phase", Phase: "fetch"})
+	began := now()
+	err := src.Fetch(c.Context, r, func(done, total int64) {
+		send(build.Event{Event: "build.fetch", Source: r.Digest, Done: done, Total: total})
+	})
+	ended := build.Event{Event: "build.done", Status: "fetched", Seconds: now().Sub(began).Seconds()}
+	if err != nil {
+		ended.Status, ended.Error = "failed", err.Error()
+	}
+	send(ended)
+	return err
+}
+
+// sourceName is what a person calls a source: the file that its first URL names, or its digest.
+func sourceName(r sources.Request) string {
+	if len(r.URLs) > 0 {
+		return filepath.Base(r.URLs[0])
+	}
+	return r.Digest
+}
+
+func sourceCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "source", Usage: "keep sources in the store", UsageText: "hdjail source add hello-2.12.tar.gz\nhdjail source list",
+		Subcommands: []*cli.Command{
+			{Name: "add", Usage: "store files, and print their digests as a spec has them", ArgsUsage: "FILE...", UsageText: "hdjail source add hello-2.12.tar.gz",
+				Flags: []cli.Flag{jsonFlag()}, Action: a.sourceAdd},
+			{Name: "list", Usage: "list the sources in the store", UsageText: "hdjail source list", Flags: []cli.Flag{jsonFlag()}, Action: a.sourceList},
+		},
+	}
+}
+
+func (a *app) sourceAdd(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usagef("hdjail source add wants a file", "")
+	}
+	src, err := a.sources()
+	if err != nil {
+		return err
+	}
+	type added struct {
+		File   string `json:"file"`
+		SHA256 string `json:"sha256"`
+		BLAKE3 string `json:"blake3"`
+	}
+	var list []added
+	for _, file := range c.Args().Slice() {
+		digests, err := src.Add(c.Context, a.absolute(file))
+		if err != nil {
+			return fmt.Errorf("add source %q: %w", file, err)
+		}
+		list = append(list, added{file, digests[0].Hex, digests[1].Hex})
+		if !c.Bool("json") {
+			if err := a.out.line("%s", digests[0]); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Bool("json") {
+		return a.out.json(list)
+	}
+	return nil
+}
+
+func (a *app) sourceList(c *cli.Context) error {
+	s, err := a.storeToRead()
+	if err != nil {
+		return err
+	}
+	type stored struct {
+		Digest string `json:"digest"`
+		Bytes  int64  `json:"bytes,omitempty"`
+	}
+	list := []stored{}
+	for _, algorithm := range []string{"sha256", "blake3", "git", "tree"} {
+		entries, _ := os.ReadDir(filepath.Join(s.SourcesDir(), algorithm)) // none of this kind yet
+		for _, e := range entries {
+			digest, err := sources.ParseDigest(algorithm + ":" + e.Name())
+			info, err2 := e.Info()
+			if err != nil || err2 != nil {
+				continue
+			}
+			found := stored{Digest: digest.String()}
+			if digest.IsFile() {
+				found.Bytes = info.Size()
+			}
+			list = append(list, found)
+		}
+	}
+	if c.Bool("json") {
+		return a.out.json(list)
+	}
+	for _, l := range list {
+		if err := a.out.line("%s %d", l.Digest, l.Bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hostCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "host", Usage: "look at the host's packages", UsageText: "hdjail host show gcc make",
+		Subcommands: []*cli.Command{{
+			Name: "show", Usage: "show what packages bring along: the closure, its size and digests", ArgsUsage: "PKG...", UsageText: "hdjail host show gcc make",
+			Flags: []cli.Flag{jsonFlag()}, Action: a.hostShow,
+		}},
+	}
+}
+
+func (a *app) hostShow(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usagef("hdjail host show wants the name of a package", "")
+	}
+	host, err := a.hostPackages()
+	if err != nil {
+		return err
+	}
+	report, err := host.Show(c.Context, c.Args().Slice())
+	if err != nil || c.Bool("json") {
+		return jsonOr(a.out, report, err)
+	}
+	var files int
+	var bytes int64
+	for _, p := range report.Packages {
+		err = firstError(err, a.out.line("%-32s %-24s %6d files %9s  %s", p.Name, p.Version, p.Files, size(p.Bytes), p.Digest))
+		files, bytes = files+p.Files, bytes+p.Bytes
+		for _, o := range p.Omitted {
+			a.out.say("left out: %s (%s)", escape(o.Path), o.Reason)
+		}
+	}
+	for _, u := range report.Unmet {
+		a.out.warn("%s needs %s, which is not installed", u.Package, u.Dependency)
+	}
+	a.out.say("%d packages, %d files, %s", len(report.Packages), files, size(bytes))
+	return err
+}
+
+// size is a number of bytes, for people.
+func size(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 10<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}

@@ -1,0 +1,350 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"hdjail/artifact"
+	"hdjail/artifact/lease"
+	"hdjail/artifact/store"
+	"hdjail/build"
+	"hdjail/profile"
+	"hdjail/profile/links"
+)
+
+func profileCommand(a *app) *cli.Command {
+	verb := func(name, usage, arguments, examples string, action cli.ActionFunc, flags ...cli.Flag) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: arguments, UsageText: examples, Action: action, Flags: flags}
+	}
+	timeout := &cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process changes the profile"}
+	return &cli.Command{
+		Name: "profile", Usage: "link artifacts into profiles",
+		UsageText: "hdjail profile link tools hello.yaml\nhdjail profile list tools\nhdjail profile rollback tools",
+		Subcommands: []*cli.Command{
+			verb("link", "link artifacts into a profile, and build what is missing", "PROFILE SPEC|ID|PATH...",
+				"hdjail profile link tools hello.yaml zlib.yaml\nhdjail profile link --set tools hello.yaml", a.profileLink,
+				append(buildFlags(), jsonFlag(), &cli.BoolFlag{Name: "set", Usage: "drop everything that is linked now"})...),
+			verb("list", "list profiles, or the generations of one", "[PROFILE]", "hdjail profile list\nhdjail profile list tools", a.profileList, jsonFlag()),
+			verb("diff", "compare the current generation with the one before, or two others", "PROFILE [FROM [TO]]",
+				"hdjail profile diff tools\nhdjail profile diff tools 3 5", a.profileDiff, jsonFlag()),
+			verb("rollback", "go back to the generation before, or to number N", "PROFILE [N]", "hdjail profile rollback tools",
+				a.profileSwitch(0), jsonFlag(), timeout),
+			verb("switch", "make a generation current", "PROFILE N", "hdjail profile switch tools 3", a.profileSwitch(1), jsonFlag(), timeout),
+			verb("remove", "make a generation without some artifacts", "PROFILE NAME...", "hdjail profile remove tools zlib",
+				a.profileRemove, jsonFlag(), timeout),
+		},
+	}
+}
+
+// profiles are those of the store. wait is how long to wait for another process; 0 is as long as it lives.
+func (a *app) profiles(s *store.Store, c *cli.Context) (*profile.Profiles, error) {
+	self, err := lease.Self()
+	if err != nil {
+		return nil, err
+	}
+	p := &profile.Profiles{Dir: s.ProfilesDir(), Now: a.now, Lock: lease.Options{Holder: self, Timeout: c.Duration("lock-timeout"),
+		Waiting: func(i lease.Info) { a.out.say("waiting for %s", i.Holder) }}}
+	p.Publish = func(ctx context.Context, linked []artifact.RealizationID) error { return checkPublic(ctx, s, linked) }
+	return p, nil
+}
+
+// divertedError is a public path that leads to another realization than a profile's programs were built with.
+type divertedError struct {
+	Path        string
+	Realization artifact.RealizationID
+}
+
+func (e *divertedError) Error() string {
+	return fmt.Sprintf("public path %q leads to another realization than %s, which the profile's programs were built with", e.Path, e.Realization)
+}
+
+// checkPublic makes sure that on this host programs find what they were built with: every public path in the closure of the
+// linked realizations leads to the one that is meant.
+func checkPublic(ctx context.Context, s *store.Store, linked []artifact.RealizationID) error {
+	seen := map[artifact.RealizationID]bool{}
+	for queue := linked; len(queue) > 0; queue = queue[1:] {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if seen[queue[0]] {
+			continue
+		}
+		seen[queue[0]] = true
+		r, err := s.Realization(queue[0])
+		if err != nil {
+			return err
+		}
+		d, err := s.Derivation(r.Derivation)
+		if err != nil {
+			return err
+		}
+		public, err1 := os.Stat(s.PublicPath(d))
+		out, err2 := os.Stat(s.OutPath(r.ID))
+		if err1 != nil || err2 != nil || !os.SameFile(public, out) {
+			return &divertedError{s.PublicPath(d), r.ID}
+		}
+		for _, ids := range r.Context {
+			if len(ids) == 1 {
+				queue = append(queue[:len(queue):len(queue)], ids[0])
+			}
+		}
+	}
+	return nil
+}
+
+// linkable is a realization as a profile records it.
+func linkable(s *store.Store, d *artifact.Derivation, r artifact.Realization, rules []links.Rule) profile.Artifact {
+	return profile.Artifact{Name: d.Name, Version: d.Version, Derivation: r.Derivation, Realization: r.ID, Out: s.OutPath(r.ID),
+		Public: s.PublicPath(d), Links: rules}
+}
+
+// artifactsOf are the results as a profile records them.
+func (a *app) artifactsOf(results []build.Result) ([]profile.Artifact, error) {
+	var list []profile.Artifact
+	for _, r := range results {
+		if len(r.Realizations) != 1 {
+			return nil, usagef(fmt.Sprintf("%d realizations of %s are selected, and a profile takes one", len(r.Realizations), r.Step.Name()), "choose with --match")
+		}
+		var rules []links.Rule
+		if r.Step.Spec != nil {
+			rules = r.Step.Spec.Links
+		}
+		list = append(list, linkable(a.openStore, &r.Step.Derivation, r.Realizations[0], rules))
+	}
+	return list, nil
+}
+
+func (a *app) profileLink(c *cli.Context) error {
+	name, rest, err := profileArgument(c, 1)
+	if err != nil {
+		return err
+	}
+	s, err := a.store()
+	if err != nil {
+		return err
+	}
+	var added []profile.Artifact
+	var targets []string
+	for _, text := range rest {
+		ref, err := s.ResolveID(storeName(s, a.absolute(text), text))
+		if _, noFile := os.Stat(a.absolute(text)); err != nil || ref.Realization.IsZero() || noFile == nil && !a.isPublic(text) {
+			targets = append(targets, text)
+			continue
+		}
+		r, err := s.Realization(ref.Realization)
+		if err != nil {
+			return err
+		}
+		d, err := s.Derivation(ref.Derivation)
+		if err != nil {
+			return err
+		}
+		added = append(added, linkable(s, d, r, nil))
+	}
+	if len(targets) > 0 {
+		r, err := a.request(c, targets)
+		if err != nil {
+			return err
+		}
+		p, err := a.plan(c.Context, r)
+		if err != nil {
+			return err
+		}
+		results, err := a.realize(c, p)
+		if err != nil {
+			return err
+		}
+		built, err := a.artifactsOf(results)
+		if err != nil {
+			return err
+		}
+		added = append(added, built...)
+	}
+	return a.change(c, name, profile.Edit{Set: c.Bool("set"), Add: added})
+}
+
+// linkResults links what was built, quietly.
+func (a *app) linkResults(c *cli.Context, name string, results []build.Result) error {
+	added, err := a.artifactsOf(results)
+	if err != nil {
+		return err
+	}
+	profiles, err := a.profiles(a.openStore, c)
+	if err != nil {
+		return err
+	}
+	g, err := profiles.Link(c.Context, name, profile.Edit{Add: added})
+	if err == nil {
+		a.out.say("profile %s: generation %d at %s", name, g.Number, profiles.Path(name))
+	}
+	return err
+}
+
+func (a *app) profileRemove(c *cli.Context) error {
+	name, rest, err := profileArgument(c, 1)
+	if err != nil {
+		return err
+	}
+	return a.change(c, name, profile.Edit{Remove: rest})
+}
+
+// change makes a generation and prints where it is.
+func (a *app) change(c *cli.Context, name string, edit profile.Edit) error {
+	s, err := a.store()
+	if err != nil {
+		return err
+	}
+	profiles, err := a.profiles(s, c)
+	if err != nil {
+		return err
+	}
+	g, err := profiles.Link(c.Context, name, edit)
+	return a.printGeneration(c, profiles.Path(name), g, err)
+}
+
+func (a *app) printGeneration(c *cli.Context, path string, g profile.Generation, err error) error {
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return a.out.json(g)
+	}
+	a.out.say("generation %d, %d artifacts", g.Number, len(g.Artifacts))
+	return a.out.line("%s", path)
+}
+
+// profileSwitch is rollback, whose number may be left out, or switch with least 1.
+func (a *app) profileSwitch(least int) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		name, rest, err := profileArgument(c, least)
+		if err != nil {
+			return err
+		}
+		n, err := generationNumbers(rest, 1)
+		if err != nil {
+			return err
+		}
+		s, err := a.store()
+		if err != nil {
+			return err
+		}
+		profiles, err := a.profiles(s, c)
+		if err != nil {
+			return err
+		}
+		g, err := profiles.Switch(c.Context, name, n[0])
+		return a.printGeneration(c, profiles.Path(name), g, err)
+	}
+}
+
+func (a *app) profileList(c *cli.Context) error {
+	s, err := a.storeToRead()
+	if err != nil {
+		return err
+	}
+	profiles := &profile.Profiles{Dir: s.ProfilesDir()}
+	if c.NArg() == 0 {
+		list, err := profiles.List()
+		if err != nil || c.Bool("json") {
+			return jsonOr(a.out, list, err)
+		}
+		for _, p := range list {
+			if err := a.out.line("%s\tgeneration %d\t%s", p.Name, p.Current, p.Path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	p, err := profiles.Get(c.Args().First())
+	if err != nil || c.Bool("json") {
+		return jsonOr(a.out, p, err)
+	}
+	for _, g := range p.Generations {
+		mark := " "
+		if g.Number == p.Current {
+			mark = "*"
+		}
+		if err := a.out.line("%s %d\t%s", mark, g.Number, g.Time.Format("2006-01-02 15:04:05Z")); err != nil {
+			return err
+		}
+		for _, artifact := range g.Artifacts {
+			if err := a.out.line("    %s", artifactLine(artifact)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func artifactLine(a profile.Artifact) string {
+	return fmt.Sprintf("%s %s\t%s", a.Name, a.Version, a.Realization)
+}
+
+func (a *app) profileDiff(c *cli.Context) error {
+	name, rest, err := profileArgument(c, 0)
+	if err != nil {
+		return err
+	}
+	numbers, err := generationNumbers(rest, 2)
+	if err != nil {
+		return err
+	}
+	s, err := a.storeToRead()
+	if err != nil {
+		return err
+	}
+	profiles := &profile.Profiles{Dir: s.ProfilesDir()}
+	to, err := profiles.Generation(name, numbers[1])
+	if err != nil {
+		return err
+	}
+	from := profile.Generation{}
+	if before := numbers[0]; before != 0 || to.Previous != 0 {
+		if before == 0 {
+			before = to.Previous
+		}
+		if from, err = profiles.Generation(name, before); err != nil {
+			return err
+		}
+	}
+	changes := profile.Diff(from, to)
+	if c.Bool("json") {
+		return a.out.json(changes)
+	}
+	a.out.say("from generation %d to %d", changes.From, changes.To)
+	for _, r := range changes.Removed {
+		err = firstError(err, a.out.line("- %s", artifactLine(r)))
+	}
+	for _, added := range changes.Added {
+		err = firstError(err, a.out.line("+ %s", artifactLine(added)))
+	}
+	for _, ch := range changes.Changed {
+		err = firstError(err, a.out.line("~ %s -> %s", artifactLine(ch.From), artifactLine(ch.To)))
+	}
+	return err
+}
+
+// profileArgument is the name of the profile, and the arguments after it, of which there are at least some.
+func profileArgument(c *cli.Context, least int) (string, []string, error) {
+	if c.NArg() < 1+least {
+		return "", nil, usagef(c.Command.HelpName+" wants "+c.Command.ArgsUsage, "hdjail profile list shows the profiles")
+	}
+	return c.Args().First(), c.Args().Tail(), nil
+}
+
+// generationNumbers reads up to n numbers of generations; those that are not given are 0.
+func generationNumbers(texts []string, n int) ([]int, error) {
+	numbers := make([]int, n)
+	for i, text := range texts {
+		value, err := strconv.Atoi(text)
+		if err != nil || value < 1 || i >= n {
+			return nil, usagef(quote(text)+" is not the number of a generation here", "hdjail profile list PROFILE shows them")
+		}
+		numbers[i] = value
+	}
+	return numbers, nil
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hdjail/artifact"
+	"hdjail/artifact/store"
+)
+
+// jsonOr prints the value unless there is an error.
+func jsonOr(o *out, value any, err error) error {
+	if err != nil {
+		return err
+	}
+	return o.json(value)
+}
+
+// firstError is the first of the two that is one.
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// listed is a line of `hdjail list`.
+type listed struct {
+	Realization artifact.RealizationID `json:"realization"`
+	Derivation  artifact.DerivationID  `json:"derivation"`
+	Name        string                 `json:"name"`
+	Version     string                 `json:"version,omitempty"`
+	Path        string                 `json:"path"`
+	Built       time.Time              `json:"built"`
+}
+
+func listCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the realizations in the store", UsageText: "hdjail list\nhdjail list --json | jq -r '.[].path'",
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			s, err := a.storeToRead()
+			if err != nil {
+				return err
+			}
+			list, err := realizations(s)
+			if err != nil || c.Bool("json") {
+				return jsonOr(a.out, list, err)
+			}
+			for _, l := range list {
+				if err := a.out.line("%s  %s  %s %s", l.Realization, l.Built.Format("2006-01-02 15:04:05Z"), l.Name, l.Version); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// realizations lists what the store has, by name and then by time.
+func realizations(s *store.Store) ([]listed, error) {
+	entries, err := os.ReadDir(filepath.Join(s.Root(), "realizations"))
+	if err != nil {
+		return nil, err
+	}
+	list := []listed{}
+	for _, e := range entries {
+		id, err := artifact.ParseRealizationID(e.Name())
+		if err != nil {
+			continue
+		}
+		r, err := s.Realization(id)
+		if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		d, err := s.Derivation(r.Derivation)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, listed{id, r.Derivation, d.Name, d.Version, s.OutPath(id), r.Records[0].End.UTC()})
+	}
+	slices.SortFunc(list, func(x, y listed) int { return cmp.Or(cmp.Compare(x.Name, y.Name), x.Built.Compare(y.Built)) })
+	return list, nil
+}
+
+// shown is what `hdjail show` knows of a derivation.
+type shown struct {
+	ID           artifact.DerivationID  `json:"id"`
+	Path         string                 `json:"path"`
+	Derivation   *artifact.Derivation   `json:"derivation"`
+	Realizations []artifact.Realization `json:"realizations"`
+	Records      []artifact.BuildRecord `json:"records"`
+}
+
+func showCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show a derivation with its realizations and runs", ArgsUsage: "ID|PATH", UsageText: "hdjail show mf2x\nhdjail show --json ./result",
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("hdjail show wants one ID or path", "hdjail list shows what the store has")
+			}
+			s, err := a.storeToRead()
+			if err != nil {
+				return err
+			}
+			ref, err := a.resolveID(s, c.Args().First())
+			if err != nil {
+				return err
+			}
+			found := shown{ID: ref.Derivation, Realizations: []artifact.Realization{}}
+			if found.Derivation, err = s.Derivation(ref.Derivation); err != nil {
+				return err
+			}
+			found.Path = s.PublicPath(found.Derivation)
+			all, err := s.Realizations(ref.Derivation)
+			for _, r := range all {
+				if ref.Realization.IsZero() || ref.Realization == r.ID {
+					found.Realizations = append(found.Realizations, r)
+				}
+			}
+			if err == nil {
+				found.Records, err = s.Records(ref.Derivation)
+			}
+			if err != nil || c.Bool("json") {
+				return jsonOr(a.out, found, err)
+			}
+			return a.printShown(s, found)
+		},
+	}
+}
+
+func (a *app) printShown(s *store.Store, f shown) error {
+	d := f.Derivation
+	err := a.out.line("derivation  %s\nname        %s %s\nsystem      %s\npath        %s", f.ID, d.Name, d.Version, d.System, f.Path)
+	for _, dep := range d.Dependencies {
+		err = firstError(err, a.out.line("dependency  %s %s", dep.ID, dep.As))
+	}
+	for _, source := range d.Sources {
+		err = firstError(err, a.out.line("source      %s %s", source.Digest, source.Target))
+	}
+	for _, p := range d.HostPaths {
+		err = firstError(err, a.out.line("host path   %s %s", p.Path, p.Identity))
+	}
+	err = firstError(err, a.out.line("host        %d packages", len(d.HostPackages)))
+	for _, r := range f.Realizations {
+		err = firstError(err, a.out.line("realization %s\n  tree      %s\n  out       %s", r.ID, r.Tree, s.OutPath(r.ID)))
+	}
+	for _, r := range f.Records {
+		outcome := "built " + r.Realization.String()
+		if r.Failure != "" {
+			outcome = r.Failure + ": " + escape(r.Message)
+		}
+		err = firstError(err, a.out.line("run %-7d %s  %s  %s", r.Number, r.Start.UTC().Format("2006-01-02 15:04:05Z"),
+			r.End.Sub(r.Start).Round(time.Millisecond), outcome))
+	}
+	return err
+}
+
+// resolveID finds what an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
+func (a *app) resolveID(s *store.Store, text string) (store.Ref, error) {
+	path := a.absolute(text)
+	if target, err := filepath.EvalSymlinks(path); err == nil && storeName(s, path, "") == "" {
+		path = target
+	}
+	return s.ResolveID(storeName(s, path, text))
+}
+
+func logCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name: "log", Usage: "print the log of a build", ArgsUsage: "[ID|PATH]",
+		UsageText:   "hdjail log\nhdjail log --failed\nhdjail log -f zlib.yaml",
+		Description: "Without an argument it is the log of the last run. On a terminal, what a terminal would obey is shown as an escape.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "last", Usage: "the last run of all, the default"},
+			&cli.BoolFlag{Name: "failed", Usage: "the last run that failed"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print what a running build prints, until it ends"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 || c.NArg() == 1 && (c.Bool("last") || c.Bool("failed")) {
+				return usagef("hdjail log wants one ID or path, or --last or --failed", "")
+			}
+			s, err := a.storeToRead()
+			if err != nil {
+				return err
+			}
+			var ref store.Ref
+			if c.NArg() == 1 {
+				if ref, err = a.resolveID(s, c.Args().First()); err != nil {
+					return err
+				}
+			}
+			if c.Bool("follow") {
+				if followed, err := a.follow(c.Context, s, ref.Derivation); followed || err != nil {
+					return err
+				}
+			}
+			record, err := findRecord(s, ref, c.Bool("failed"))
+			if err != nil {
+				return err
+			}
+			log, err := s.OpenLog(record)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.out.log(log), log.Close())
+		},
+	}
+}
+
+// findRecord is the newest run of a derivation, the first of a realization, or the store's last one.
+func findRecord(s *store.Store, ref store.Ref, failed bool) (artifact.BuildRecord, error) {
+	if ref.Derivation.IsZero() {
+		return s.LastRecord(failed)
+	}
+	records, err := s.Records(ref.Derivation)
+	if err != nil {
+		return artifact.BuildRecord{}, err
+	}
+	if !ref.Realization.IsZero() {
+		records = slices.DeleteFunc(records, func(r artifact.BuildRecord) bool { return r.Realization != ref.Realization })
+		slices.Reverse(records)
+	}
+	if len(records) == 0 {
+		return artifact.BuildRecord{}, &store.NotFoundError{What: "log", Name: ref.Derivation.String()}
+	}
+	return records[len(records)-1], nil
+}
+
+// followPause is the time between two looks at a log that grows.
+const followPause = 100 * time.Millisecond
+
+// follow prints the log of a build that is running now: of the derivation, or of the only one that there is. It returns
+// false at once when none is.
+func (a *app) follow(ctx context.Context, s *store.Store, id artifact.DerivationID) (bool, error) {
+	running, err := s.Running()
+	if err != nil {
+		return false, err
+	}
+	if id.IsZero() && len(running) == 1 {
+		for only := range running {
+			id = only
+		}
+	}
+	info, found := running[id]
+	if !found || info.Log == "" {
+		if id.IsZero() && len(running) > 1 {
+			return false, usagef(fmt.Sprintf("%d builds are running", len(running)), "name one: hdjail log -f ID")
+		}
+		return false, nil
+	}
+	file, err := os.Open(info.Log)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it has ended meanwhile
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	for {
+		now, err := s.Locked(id)
+		ended := err != nil || now.Log != info.Log
+		if err := a.out.log(file); err != nil || ended {
+			return true, err
+		}
+		select {
+		case <-ctx.Done():
+			return true, context.Cause(ctx)
+		case <-time.After(followPause):
+		}
+	}
+}
+
+// log copies a build's log to standard output: as it is, or with escapes when that is a terminal.
+func (o *out) log(from io.Reader) error {
+	to := o.data
+	if isTerminal(to) {
+		to = &escaping{to: to}
+	}
+	_, err := io.Copy(to, from)
+	return err
+}
