@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 
@@ -61,8 +62,16 @@ func clamp(r configs.Rlimit, hard func(int) uint64) configs.Rlimit {
 	return r
 }
 
-// group puts the limits on all processes together.
+// jailDevices are the devices that a mount table may show (Documentation/admin-guide/devices.txt): null, zero, full, random,
+// urandom, tty, ptmx and the terminals of devpts.
+var jailDevices = [][2]int64{{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {5, 2}, {136, devices.Wildcard}}
+
+// group puts the limits on all processes together. A group without device rules would refuse every device.
 func (p *limitPlan) group(l jail.Limits) {
+	for _, d := range jailDevices {
+		p.resources.Devices = append(p.resources.Devices, &devices.Rule{Type: devices.CharDevice, Major: d[0], Minor: d[1],
+			Permissions: "rw", Allow: true})
+	}
 	if l.Memory > 0 {
 		p.resources.Memory = l.Memory
 		p.enforced["memory"] = "cgroup"
