@@ -20,10 +20,10 @@ import (
 // planFlags say how targets are resolved; verbs that build have them.
 func planFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "mode", Usage: "hide or fail for all builds, log or off for the named ones only (`MODE`)"},
-		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME (`NAME=MATCHER`)"},
+		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
+		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`"},
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
-		&cli.StringSliceFlag{Name: "mirror", Usage: "ask this directory or server for sources first (`DIR|URL`)"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
 	}
 }
 
@@ -48,12 +48,12 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 // buildFlags say how a plan is realized.
 func buildFlags() []cli.Flag {
 	return append(planFlags(),
-		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once; the number of processors if not given"},
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
-		&cli.StringFlag{Name: "events", Usage: "write what happens as NDJSON (`FILE|fd:N`)"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "auto, tree, plain, quiet or json (`FORM`)"},
-		&cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process builds the same"},
+		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
+		&cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process builds the same", DefaultText: "never"},
 	)
 }
 

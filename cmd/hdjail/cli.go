@@ -71,7 +71,7 @@ func (a *app) cli() *cli.App {
 		Before:                func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", EnvVars: []string{"HDJAIL_STORE"}, Usage: "keep everything below `DIR`", Destination: &a.storeRoot},
-			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages: auto, always or never (`WHEN`)"},
+			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
 			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
@@ -81,6 +81,11 @@ func (a *app) cli() *cli.App {
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {
 		c.OnUsageError, c.CustomHelpTemplate, c.HideHelpCommand = usageFault, helpTemplate, true
+		for _, f := range c.Flags {
+			if f, ok := f.(*cli.BoolFlag); ok {
+				f.DisableDefaultText = true
+			}
+		}
 	})
 	return program
 }

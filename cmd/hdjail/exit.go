@@ -250,6 +250,10 @@ func diagnoseSpec(e *spec.Error) problem {
 	if e.Help != "" {
 		p.Help = []string{e.Help}
 	}
+	var missing *hostpkgs.NotInstalledError
+	if errors.As(e.Err, &missing) {
+		p.Text = fmt.Sprintf("host package %q is not installed", missing.Name)
+	}
 	return p
 }
 

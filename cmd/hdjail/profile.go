@@ -20,7 +20,7 @@ func profileCommand(a *app) *cli.Command {
 	verb := func(name, usage, arguments, examples string, action cli.ActionFunc, flags ...cli.Flag) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: arguments, UsageText: examples, Action: action, Flags: flags}
 	}
-	timeout := &cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process changes the profile"}
+	timeout := &cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process changes the profile", DefaultText: "never"}
 	return &cli.Command{
 		Name: "profile", Usage: "link artifacts into profiles",
 		UsageText: "hdjail profile link tools hello.yaml\nhdjail profile list tools\nhdjail profile rollback tools",

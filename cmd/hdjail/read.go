@@ -107,17 +107,17 @@ type shown struct {
 
 func showCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "show", Usage: "show a derivation with its realizations and runs", ArgsUsage: "ID|PATH", UsageText: "hdjail show mf2x\nhdjail show --json ./result",
+		Name: "show", Usage: "show a derivation with its realizations and runs", ArgsUsage: "ID|PATH|SPEC", UsageText: "hdjail show mf2x\nhdjail show --json ./result",
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usagef("hdjail show wants one ID or path", "hdjail list shows what the store has")
+				return usagef("hdjail show wants one ID, path or spec", "hdjail list shows what the store has")
 			}
 			s, err := a.storeToRead()
 			if err != nil {
 				return err
 			}
-			ref, err := a.resolveID(s, c.Args().First())
+			ref, err := a.resolveID(c.Context, s, c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -170,18 +170,26 @@ func (a *app) printShown(s *store.Store, f shown) error {
 	return err
 }
 
-// resolveID finds what an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
-func (a *app) resolveID(s *store.Store, text string) (store.Ref, error) {
+// resolveID finds what a spec, an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
+func (a *app) resolveID(ctx context.Context, s *store.Store, text string) (store.Ref, error) {
 	path := a.absolute(text)
-	if target, err := filepath.EvalSymlinks(path); err == nil && storeName(s, path, "") == "" {
-		path = target
+	name := storeName(s, path, "")
+	if target, err := filepath.EvalSymlinks(path); err == nil && name == "" {
+		name = storeName(s, target, "")
 	}
-	return s.ResolveID(storeName(s, path, text))
+	if _, err := os.Stat(path); err != nil || name != "" {
+		return s.ResolveID(cmp.Or(name, text))
+	}
+	p, err := a.plan(ctx, request{targets: []string{text}})
+	if err != nil {
+		return store.Ref{}, err
+	}
+	return store.Ref{Derivation: p.Targets[0].ID}, nil
 }
 
 func logCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "log", Usage: "print the log of a build", ArgsUsage: "[ID|PATH]",
+		Name: "log", Usage: "print the log of a build", ArgsUsage: "[ID|PATH|SPEC]",
 		UsageText:   "hdjail log\nhdjail log --failed\nhdjail log -f zlib.yaml",
 		Description: "Without an argument it is the log of the last run. On a terminal, what a terminal would obey is shown as an escape.",
 		Flags: []cli.Flag{
@@ -191,7 +199,7 @@ func logCommand(a *app) *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 || c.NArg() == 1 && (c.Bool("last") || c.Bool("failed")) {
-				return usagef("hdjail log wants one ID or path, or --last or --failed", "")
+				return usagef("hdjail log wants one ID, path or spec, or --last or --failed", "")
 			}
 			s, err := a.storeToRead()
 			if err != nil {
@@ -199,7 +207,7 @@ func logCommand(a *app) *cli.Command {
 			}
 			var ref store.Ref
 			if c.NArg() == 1 {
-				if ref, err = a.resolveID(s, c.Args().First()); err != nil {
+				if ref, err = a.resolveID(c.Context, s, c.Args().First()); err != nil {
 					return err
 				}
 			}
@@ -216,7 +224,11 @@ func logCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(a.out.log(log), log.Close())
+			err = errors.Join(a.out.log(log), log.Close())
+			if record.Failure != "" {
+				a.out.say("%s", escape(record.Message))
+			}
+			return err
 		},
 	}
 }

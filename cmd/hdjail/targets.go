@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,10 +96,12 @@ func (a *app) specFile(text string) (string, error) {
 		return "", usagef("directory "+quote(text)+" holds no "+strings.Join(specNames, " and no "), "name a spec file, or write "+filepath.Join(text, specNames[0]))
 	case err == nil:
 		return text, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return text, nil // LoadGraph says what is wrong with it
 	case strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == "" && text != "":
 		return "", nil
 	}
-	return text, nil // LoadGraph says what is wrong with it
+	return "", usagef("there is no spec "+quote(text), "")
 }
 
 // digestHostPath is the digest of a whitelisted directory, or of a file, as a tree that holds only that.
@@ -136,7 +140,7 @@ func parseMatches(texts []string) (map[string]match.Matcher, error) {
 		}
 		m, err := match.Parse(matcher)
 		if err != nil {
-			return nil, err
+			return nil, usagef(err.Error(), "")
 		}
 		matches[name] = m
 	}
