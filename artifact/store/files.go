@@ -102,19 +102,11 @@ func (s *Store) sync() error {
 	return s.denied(s.root, err)
 }
 
-// syncNames brings the renames into the directories of published things onto the disk, and those into dir.
-func (s *Store) syncNames(dir string) error {
-	if err := syncDir(dir); err != nil {
-		return s.denied(dir, err)
-	}
-	return s.published.do(func() error {
-		for _, name := range []string{"realizations", "builds", "store"} {
-			if err := syncDir(s.path(name)); err != nil {
-				return s.denied(s.path(name), err)
-			}
-		}
-		return nil
-	})
+// syncNames brings the renames of a registration onto the disk. The last one was into builds/, and journals keep their
+// order. Where a file system does not, a lost name heals itself: a record without its realization is no candidate, a
+// realization without a record gets one, and a public path that leads nowhere is set again.
+func (s *Store) syncNames() error {
+	return s.published.do(func() error { return s.denied(s.path("builds"), syncDir(s.path("builds"))) })
 }
 
 func syncDir(path string) error {

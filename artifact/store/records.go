@@ -48,7 +48,10 @@ func (s *Store) RecordFailure(ctx context.Context, f Failure) (artifact.BuildRec
 	if err := s.sync(); err != nil {
 		return f.Record, err
 	}
-	return f.Record, s.publishRecord(stage, &f.Record)
+	if err := s.publishRecord(stage, &f.Record); err != nil {
+		return f.Record, err
+	}
+	return f.Record, s.linkLast(&f.Record)
 }
 
 // stageRecord writes a record and what belongs to it into a temporary directory.
@@ -86,13 +89,14 @@ func (s *Store) publishRecord(stage *Temp, r *artifact.BuildRecord) error {
 	}
 	for ; ; r.Number++ {
 		exists, err := s.moveTo(stage.Dir, dir+"/"+strconv.Itoa(r.Number))
-		if err != nil {
+		if err != nil || !exists {
 			return err
 		}
-		if !exists {
-			break
-		}
 	}
+}
+
+// linkLast remembers the record as the newest one.
+func (s *Store) linkLast(r *artifact.BuildRecord) error {
 	target := r.Derivation.String() + "/" + strconv.Itoa(r.Number)
 	if r.Failure != "" {
 		if err := s.writeLink(s.path("builds", failedLink), target); err != nil {

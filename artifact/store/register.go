@@ -101,7 +101,10 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 	if err := s.linkPublic(m); err != nil {
 		return err
 	}
-	return s.syncNames(s.path("builds", m.Derivation.String()))
+	if err := s.linkLast(&r.Record); err != nil {
+		return err
+	}
+	return s.syncNames()
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.
