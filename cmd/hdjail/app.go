@@ -180,8 +180,14 @@ func (a *app) runner() (*container.Runner, error) {
 	if err := container.Reexec(); err != nil {
 		return nil, err
 	}
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Sweep(context.Background()); err != nil { // what a killed process left; none of it can be in our way
+		a.out.warn("%v", err)
+	}
 	o := container.DefaultOptions()
-	var err error
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
 			return nil, err
