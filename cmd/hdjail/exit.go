@@ -124,6 +124,9 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(e *store.AccessError) problem {
 		return problem{Code: "HJ0050", Help: helps("name a store of your own with --store DIR or HDJAIL_STORE")}
 	}),
+	func(err error) (problem, bool) {
+		return problem{Code: "HJ0051"}, errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	},
 	on(func(*jail.SetupError) problem {
 		return problem{Code: "HJ0041", Help: helps("hdjail doctor tries everything that jails need")}
 	}),
@@ -199,9 +202,6 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
 	on(func(*artifact.BadIDError) problem { return problem{Code: "HJ0053"} }),
 	on(func(*artifact.MalformedError) problem { return problem{Code: "HJ0057"} }),
-	func(err error) (problem, bool) {
-		return problem{Code: "HJ0051"}, errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-	},
 }
 
 // on makes a diagnosis of one type of error, wherever it is in the chain.

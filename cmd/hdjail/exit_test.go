@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"hdjail/artifact"
+	"hdjail/artifact/lease"
+	"hdjail/artifact/match"
+	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
+	"hdjail/build"
+	"hdjail/build/sources"
+	"hdjail/build/sources/debsrc"
+	"hdjail/build/sources/unpack"
+	"hdjail/build/spec"
+	"hdjail/hostpkgs"
+	hosttree "hdjail/hostpkgs/tree"
+	"hdjail/jail"
+	"hdjail/mounts"
+	"hdjail/policies"
+	"hdjail/profile"
+	"hdjail/profile/links"
+)
+
+// conflict is what becomes of two artifacts with one path.
+func conflict(t *testing.T) error {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/a", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	one := links.Set{Owner: "one", Rules: links.Everything(), Tree: links.Dir{Root: root}, Dir: "/1"}
+	two := one
+	two.Owner, two.Dir = "two", "/2"
+	_, err = links.Plan(links.Input{Sets: []links.Set{one, two}, Dir: "/p", Native: true})
+	return err
+}
+
+func TestConflict(t *testing.T) {
+	p := diagnose(conflict(t))
+	if p.Code != "HJ0060" || p.Exit != exitOther || !strings.Contains(p.Text, "one") || !strings.Contains(p.Text, "two") ||
+		len(p.Help) != 1 || !strings.Contains(p.Help[0], `"exclude"`) {
+		t.Errorf("%+v", p)
+	}
+}
+
+// diagnosed has every typed error of ours, and what becomes of it.
+var diagnosed = []struct {
+	err  error
+	code string
+	exit int
+}{
+	{errors.New("odd"), "HJ0001", 1},
+	{fs.ErrNotExist, "HJ0001", 1},
+	{&usageError{"u", "h"}, "HJ0002", 2},
+	{context.Canceled, "HJ0003", 130},
+	{&build.Skipped{Err: context.Canceled}, "HJ0003", 130},
+	{&spec.Error{Message: "m"}, "HJ0010", 6},
+	{&spec.Error{Err: fs.ErrNotExist}, "HJ0010", 6},
+	{&spec.Error{Err: &store.NotFoundError{What: "derivation"}}, "HJ0052", 6},
+	{&spec.Error{Err: &store.SpaceError{Err: syscall.ENOSPC}}, "HJ0051", 1},
+	{&spec.Error{Err: &hostpkgs.NotInstalledError{Name: "x"}}, "HJ0011", 6},
+	{&spec.Error{Err: context.Canceled}, "HJ0003", 130},
+	{&hostpkgs.NotInstalledError{Name: "x"}, "HJ0011", 6},
+	{&policies.UnknownPolicyError{Name: "x"}, "HJ0012", 6},
+	{&match.ParseError{}, "HJ0013", 6},
+	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: fs.ErrNotExist}}}, "HJ0020", 9},
+	{&sources.DigestError{}, "HJ0021", 8},
+	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: &sources.DigestError{}}}}, "HJ0021", 8},
+	{&sources.MissingError{Offline: true}, "HJ0022", 9},
+	{&sources.ToolError{Tool: "git", Fix: "f"}, "HJ0023", 9},
+	{&sources.PackageError{}, "HJ0024", 9},
+	{&debsrc.LineError{}, "HJ0024", 9},
+	{&sources.BadDigestError{}, "HJ0025", 6},
+	{&unpack.Refusal{Kind: "dotdot"}, "HJ0026", 3},
+	{&build.Failure{Kind: "exit"}, "HJ0030", 3},
+	{&build.Failure{Kind: "something new"}, "HJ0030", 3},
+	{&build.Failure{Kind: "illegal-access"}, "HJ0031", 4},
+	{&build.Failure{Kind: "promise"}, "HJ0032", 3},
+	{&build.Failure{Kind: "output", Err: &tree.RefusedError{}}, "HJ0033", 3},
+	{&build.Failure{Kind: "timeout"}, "HJ0034", 3},
+	{&build.Failure{Kind: "limits"}, "HJ0035", 3},
+	{&build.Skipped{Err: &build.Failure{Kind: "promise"}}, "HJ0032", 3},
+	{&tree.RefusedError{}, "HJ0033", 3},
+	{&build.Unrealized{}, "HJ0036", 1},
+	{&match.ManyError{}, "HJ0037", 1},
+	{&jail.Unsupported{Feature: "user namespaces", Fix: "f"}, "HJ0040", 5},
+	{&jail.SetupError{Err: &jail.Unsupported{}}, "HJ0040", 5},
+	{&jail.SetupError{Err: fs.ErrNotExist}, "HJ0041", 1},
+	{&jail.SetupError{Err: syscall.ENOSPC}, "HJ0051", 1},
+	{&jail.CommandError{Err: fs.ErrNotExist}, "HJ0042", 1},
+	{&mounts.ConflictError{}, "HJ0043", 6},
+	{&mounts.TargetError{}, "HJ0043", 6},
+	{&hosttree.MountpointError{}, "HJ0043", 6},
+	{&store.AccessError{Err: syscall.EROFS}, "HJ0050", 1},
+	{&store.SpaceError{Err: syscall.ENOSPC}, "HJ0051", 1},
+	{&os.PathError{Err: syscall.EDQUOT}, "HJ0051", 1},
+	{&store.NotFoundError{What: "build record"}, "HJ0052", 1},
+	{&store.AmbiguousError{}, "HJ0053", 2},
+	{&artifact.BadIDError{}, "HJ0053", 2},
+	{&tree.AncestorError{}, "HJ0054", 1},
+	{&store.FormatError{}, "HJ0055", 1},
+	{&lease.LockedError{}, "HJ0056", 11},
+	{&artifact.MalformedError{}, "HJ0057", 1},
+	{&tree.OrderError{}, "HJ0057", 1},
+	{&hostpkgs.LostSnapshotError{}, "HJ0058", 1},
+	{&profile.NotFoundError{}, "HJ0061", 1},
+	{&profile.NameError{}, "HJ0062", 2},
+	{&links.RuleError{Err: fs.ErrInvalid}, "HJ0063", 6},
+	{&links.GlobError{}, "HJ0063", 6},
+	{&links.UnsupportedError{}, "HJ0063", 6},
+	{&divertedError{}, "HJ0064", 1},
+	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
+	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
+	{exitStatus(42), "", 42},
+	{nil, "", 0},
+}
+
+func TestExit(t *testing.T) {
+	for _, test := range diagnosed {
+		var people bytes.Buffer
+		a := &app{out: newOut(nil, &people, false)}
+		err := test.err
+		if err != nil {
+			err = fmt.Errorf("outer: %w", err)
+		}
+		exit := a.exit(err)
+		first, _, _ := strings.Cut(people.String(), "\n")
+		if exit != test.exit || test.code != "" && !strings.HasPrefix(first, "error["+test.code+"]: ") {
+			t.Errorf("%T %v: exit %d, %q; want %d and %s", test.err, test.err, exit, first, test.exit, test.code)
+		}
+		if test.code == "" && people.Len() > 0 {
+			t.Errorf("%T %v: prints %q", test.err, test.err, people.String())
+		}
+	}
+}
+
+// TestDiagnosesAll: no error type of our packages is forgotten.
+func TestDiagnosesAll(t *testing.T) {
+	known := map[string]bool{"hdjail/profile/links.ConflictError": true}
+	for _, test := range diagnosed {
+		if test.err != nil {
+			kind := reflect.TypeOf(test.err)
+			if kind.Kind() == reflect.Pointer {
+				kind = kind.Elem()
+			}
+			known[kind.PkgPath()+"."+kind.Name()] = true
+		}
+	}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "cmd/hdjail") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			if name := errorType(decl); ast.IsExported(name) {
+				pkg := "hdjail/" + filepath.Dir(strings.TrimPrefix(path, "../../"))
+				if !known[pkg+"."+name] {
+					t.Errorf("%s.%s: which code is it?", pkg, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errorType is the type that a declaration makes an error, or "".
+func errorType(decl ast.Decl) string {
+	f, ok := decl.(*ast.FuncDecl)
+	if !ok || f.Name.Name != "Error" || f.Recv == nil {
+		return ""
+	}
+	of := f.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	name, _ := of.(*ast.Ident)
+	return name.Name
+}
+
+// TestCodes: every code has a text, and is given to some error.
+func TestCodes(t *testing.T) {
+	used := map[string]bool{diagnose(conflict(t)).Code: true}
+	for _, test := range diagnosed {
+		used[test.code] = true
+	}
+	for name, c := range codes {
+		if !regexp.MustCompile(`^HJ00\d\d$`).MatchString(name) || c.title == "" || len(strings.TrimSpace(c.text)) < 20 || c.exit == 0 {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if !used[name] {
+			t.Errorf("no error has the code %s", name)
+		}
+	}
+	for _, test := range diagnosed {
+		if _, ok := codes[test.code]; test.code != "" && !ok {
+			t.Errorf("%s is not explained", test.code)
+		}
+	}
+}
+
+// TestProblem shows whole messages.
+func TestProblem(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		err        error
+	}{
+		{"spec", `error[HJ0010]: unknown key "hots"
+  --> a.yaml:3:1   hots: {}
+  help: did you mean host?
+  more: hdjail explain HJ0010
+`, &spec.Error{File: "a.yaml", Line: 3, Column: 1, Message: `unknown key "hots"`, Help: "did you mean host?", Source: "  hots: {}"}},
+		{"failure", `error[HJ0030]: build a-1 ended with exit status 1
+  | cc: no such thing
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, &build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1", LogTail: []string{"cc: no such thing"}}},
+		{"hostile", `error[HJ0020]: fetch "sha256:0": no place has it
+  http://x/\x1b[2J: gone
+  help: add another place to urls, or --mirror DIR|URL
+  help: hdjail source add FILE takes a file that you have
+  more: hdjail explain HJ0020
+`, &sources.FetchError{Digest: "sha256:0", Attempts: []sources.Attempt{{URL: "http://x/\x1b[2J", Err: errors.New("gone")}}}},
+	} {
+		var people bytes.Buffer
+		(&app{out: newOut(nil, &people, false)}).exit(test.err)
+		if people.String() != test.want {
+			t.Errorf("%s:\n%s\nwant:\n%s", test.name, people.String(), test.want)
+		}
+	}
+}
