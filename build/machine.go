@@ -70,14 +70,18 @@ func PrepareScratch(c jail.Config) error {
 	if err := emptyFile(root, filepath.Base(jailplan.Blank(c.Scratch))); err != nil {
 		return fmt.Errorf("prepare scratch: %w", err)
 	}
-	for _, e := range c.Mounts.Entries {
-		over, found := c.Mounts.Under(e.Target)
+	for _, over := range c.Mounts.Entries {
 		inScratch, ok := strings.CutPrefix(over.Source, c.Scratch.Dir+"/")
-		if !found || !ok || !e.Mounted() {
+		if !ok || !over.IsDir() {
 			continue
 		}
-		if err := mountpoint(root, filepath.Join(inScratch, strings.TrimPrefix(e.Target, over.Target)), e); err != nil {
-			return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
+		for _, e := range c.Mounts.Entries {
+			if !e.Mounted() || !mounts.Below(over.Target, e.Target) {
+				continue
+			}
+			if err := mountpoint(root, inScratch+strings.TrimPrefix(e.Target, over.Target), e); err != nil {
+				return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
+			}
 		}
 	}
 	return nil

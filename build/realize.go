@@ -62,8 +62,14 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 	if err := s.survey(ctx, p); err != nil {
 		return s.results, err
 	}
-	if o.DryRun {
+	if o.DryRun || len(s.ready) == 0 {
 		return s.results, nil
+	}
+	s.shown = make([]jailplan.Dependency, len(p.Steps))
+	for i := range s.results {
+		if s.results[i].Realizations != nil {
+			s.show(&s.results[i])
+		}
 	}
 	s.run(ctx)
 	s.skipRest(p)
@@ -88,7 +94,8 @@ func (b *Builder) announce(p *plan.Plan) {
 	}
 }
 
-// schedule is one run of Realize. All fields belong to the goroutine that runs it; builds only send on done.
+// schedule is one run of Realize. All fields belong to the goroutine that runs it; builds
+// read what is said of their dependencies, which is settled before they start.
 type schedule struct {
 	b       *Builder
 	o       Options
@@ -96,8 +103,10 @@ type schedule struct {
 	// waiting counts the dependencies of a step without a realization, dependants are those that it keeps waiting.
 	waiting    []int
 	dependants [][]*plan.Step
-	ready      []*plan.Step
-	failure    error
+	// shown is how builds see the steps that are realized; in a plan with nothing to do it stays empty.
+	shown   []jailplan.Dependency
+	ready   []*plan.Step
+	failure error
 }
 
 func newSchedule(b *Builder, p *plan.Plan, o Options) *schedule {
@@ -178,6 +187,7 @@ func (s *schedule) run(ctx context.Context) {
 			task := s.task(step, running)
 			running++
 			group.Go(func() error {
+				task.Closure = s.closure(step)
 				finished <- s.b.realize(ctx, task)
 				return nil
 			})
@@ -188,6 +198,7 @@ func (s *schedule) run(ctx context.Context) {
 		r := <-finished
 		running--
 		s.results[r.Step.Index] = r
+		s.show(&r)
 		s.done(&r)
 	}
 	group.Wait()
@@ -204,34 +215,35 @@ func (s *schedule) task(step *plan.Step, running int) Task {
 	if cpu := step.Limits.CPU; cpu > 0 {
 		t.Jobs = max(1, min(t.Jobs, int(cpu)))
 	}
-	t.Closure = s.closure(step)
 	return t
 }
 
+// show notes how later builds see a step that is realized.
+func (s *schedule) show(r *Result) {
+	d := jailplan.Dependency{ID: r.Step.ID, Public: s.b.Store.PublicPath(&r.Step.Derivation), IDs: identities(r.Realizations)}
+	for _, id := range d.IDs {
+		d.Outs = append(d.Outs, s.b.Store.OutPath(id))
+	}
+	s.shown[r.Step.Index] = d
+}
+
 // closure lists everything below a step with what was chosen for it: direct dependencies first, in order, under their
-// names, then deeper ones.
+// names, then deeper ones. All of it is realized and does not change any more.
 func (s *schedule) closure(step *plan.Step) []jailplan.Dependency {
 	var list []jailplan.Dependency
 	seen := map[*plan.Step]bool{}
-	view := func(dep *plan.Step, as string, many bool) {
-		d := jailplan.Dependency{ID: dep.ID, Public: s.b.Store.PublicPath(&dep.Derivation), As: as, Many: many}
-		d.IDs = identities(s.results[dep.Index].Realizations)
-		for _, id := range d.IDs {
-			d.Outs = append(d.Outs, s.b.Store.OutPath(id))
-		}
-		list = append(list, d)
-	}
 	queue := slices.Clone(step.Dependencies)
 	for i, dep := range step.Dependencies {
-		stated := step.Derivation.Dependencies[i]
-		view(dep, stated.As, stated.Many)
+		d := s.shown[dep.Index]
+		d.As, d.Many = step.Derivation.Dependencies[i].As, step.Derivation.Dependencies[i].Many
+		list = append(list, d)
 		seen[dep] = true
 	}
 	for ; len(queue) > 0; queue = queue[1:] {
 		for i, dep := range queue[0].Dependencies {
 			if !seen[dep] && !queue[0].Derivation.Dependencies[i].Many {
 				seen[dep] = true
-				view(dep, "", false)
+				list = append(list, s.shown[dep.Index])
 				queue = append(queue, dep)
 			}
 		}
