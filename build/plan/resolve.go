@@ -152,7 +152,7 @@ func (r *resolution) spec(n *Node, step *Step) error {
 	d := &step.Derivation
 	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, Version: s.Version, System: r.System, Prefix: r.Prefix,
 		Interpreter: s.Interpreter, Script: s.Script, Environment: s.Environment,
-		Policy: step.Policy.Digest(step.Mode, r.Degraded)}
+		Policy: r.policyDigest(step.Policy, step.Mode)}
 	d.Promises = slices.Compact(slices.Sorted(slices.Values(s.Promises)))
 	if d.Dependencies, err = r.dependencies(n, step); err != nil {
 		return err
@@ -170,6 +170,11 @@ func (r *resolution) spec(n *Node, step *Step) error {
 		return s.ErrorAt("name", -1, err, "")
 	}
 	return nil
+}
+
+func (r *resolution) policyDigest(p policies.Policy, mode policies.Mode) string {
+	digest, _ := r.digest.get(p.Name+"\n"+string(mode), func(string) (string, error) { return p.Digest(mode, r.Degraded), nil })
+	return digest
 }
 
 func (r *resolution) dependencies(n *Node, step *Step) ([]artifact.Dependency, error) {
