@@ -58,13 +58,13 @@ func New(options Options) (*Runner, error) {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
 		return nil, err
 	}
-	exe, err := sealedSelf()
-	if err != nil {
-		return nil, &jail.SetupError{Phase: "seal", Err: err}
-	}
 	dir, err := openRunDir(options.RunDir)
 	if err != nil {
-		return nil, errors.Join(&jail.SetupError{Phase: "run-directory", Err: err}, exe.Close())
+		return nil, &jail.SetupError{Phase: "run-directory", Err: err}
+	}
+	exe, err := sealedSelf(dir.path)
+	if err != nil {
+		return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
 	}
 	return &Runner{
 		options: options,

@@ -2,32 +2,33 @@ package container
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"golang.org/x/sys/unix"
 )
 
-// Reexec replaces this process by a sealed copy of itself, unless it is one already. libcontainer would else make a copy
-// for each jail (CVE-2019-5736): a process that starts jails calls Reexec first. It returns only with an error or when
-// nothing was to be done.
+// Reexec replaces an ordinary user's process by a sealed copy of itself, unless it is one already; jail/reexec makes the
+// copy before Go starts again. libcontainer would else copy the program for each jail (CVE-2019-5736). Root needs no copy:
+// its program is shown to jails through a read-only overlay. Reexec returns only with an error, or when there was nothing
+// to do; call it before anything that cannot be done twice.
 func Reexec() error {
-	if exeseal.IsSelfExeCloned() {
+	if os.Geteuid() == 0 || exeseal.IsSelfExeCloned() {
 		return nil
 	}
-	copied, err := sealedSelf()
-	if err != nil {
-		return err
+	if _, again := os.LookupEnv(sealVariable); again {
+		return errors.New("seal this program: memory files cannot be executed here; see hdjail doctor")
 	}
-	err = unix.Exec(fmt.Sprintf("/proc/self/fd/%d", copied.Fd()), os.Args, os.Environ())
-	return &os.PathError{Op: "exec", Path: "sealed copy", Err: err}
+	err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), sealVariable+"=1"))
+	return &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
 }
 
-// sealedSelf returns this program as a file in memory that nobody can change. It is readable for everybody: a process
-// that executes a file which it may not read is not dumpable, and so cannot map its own ids (proc(5)).
-func sealedSelf() (_ *os.File, err error) {
+// sealVariable asks jail/reexec for the copy; it is gone in the sealed program.
+const sealVariable = "_HDJAIL_SEAL"
+
+// sealedSelf returns this program as a file that nobody can change, for stage 2. dir is a directory of ours, apart from
+// the program's.
+func sealedSelf(dir string) (*os.File, error) {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return nil, err
@@ -35,29 +36,23 @@ func sealedSelf() (_ *os.File, err error) {
 	if exeseal.IsCloned(self) {
 		return self, nil
 	}
-	defer self.Close()
-	fd, err := unix.MemfdCreate("hdjail", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // MFD_EXEC is unknown before Linux 6.3
-		fd, err = unix.MemfdCreate("hdjail", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	self.Close()
+	copied, err := exeseal.CloneSelfExe(dir)
+	if err != nil {
+		return nil, err
+	}
+	return copied, readable(copied)
+}
+
+// readable makes the file readable for everybody: a process that executes a file which it may not read is not dumpable,
+// and so cannot map its own ids (proc(5)).
+func readable(file *os.File) error {
+	info, err := file.Stat()
+	if err == nil && info.Mode().Perm()&0o444 != 0o444 {
+		err = file.Chmod(0o555)
 	}
 	if err != nil {
-		return nil, &os.SyscallError{Syscall: "memfd_create", Err: err}
+		return errors.Join(err, file.Close())
 	}
-	copied := os.NewFile(uintptr(fd), "hdjail")
-	defer func() {
-		if err != nil {
-			copied.Close()
-		}
-	}()
-	if _, err := io.Copy(copied, self); err != nil {
-		return nil, err
-	}
-	if err := copied.Chmod(0o555); err != nil {
-		return nil, err
-	}
-	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(copied.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, &os.SyscallError{Syscall: "fcntl", Err: err}
-	}
-	return copied, nil
+	return nil
 }
