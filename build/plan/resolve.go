@@ -104,6 +104,7 @@ type resolution struct {
 	locals   memo[artifact.Source]
 	paths    memo[artifact.HostPath]
 	policy   memo[policies.Policy]
+	digest   memo[string]
 }
 
 func (r *resolution) node(n *Node) (err error) {
