@@ -65,12 +65,6 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 	if o.DryRun || len(s.ready) == 0 {
 		return s.results, nil
 	}
-	s.shown = make([]jailplan.Dependency, len(p.Steps))
-	for i := range s.results {
-		if s.results[i].Realizations != nil {
-			s.show(&s.results[i])
-		}
-	}
 	s.run(ctx)
 	s.skipRest(p)
 	return s.results, s.failure
@@ -177,6 +171,12 @@ func identities(list []artifact.Realization) []artifact.RealizationID {
 
 // run starts builds while there are some that can be, and takes what comes of them.
 func (s *schedule) run(ctx context.Context) {
+	s.shown = make([]jailplan.Dependency, len(s.results))
+	for i := range s.results {
+		if s.results[i].Realizations != nil {
+			s.show(&s.results[i])
+		}
+	}
 	var group errgroup.Group
 	finished := make(chan Result)
 	running := 0

@@ -17,6 +17,7 @@ import (
 	"hdjail/build/jailplan"
 	"hdjail/jail"
 	"hdjail/jail/jailtest"
+	"hdjail/mounts"
 )
 
 // TestParallel: independent builds run at the same time, as many as asked for, and share the processors.
@@ -270,4 +271,36 @@ func (m exact) Match(candidates []artifact.Realization) (match.Answer, error) {
 		}
 	}
 	return match.Answer{Need: 1}, nil
+}
+
+// TestShell: a visit has what the build would have, and leaves nothing behind.
+func TestShell(t *testing.T) {
+	s := newSite(t, map[string]string{"a.yaml": minimal("a", "b"), "b.yaml": minimal("b", "c"), "c.yaml": minimal("c")})
+	p := s.plan("a")
+	a := p.Targets[0]
+	s.runner.Scripts["a"] = jailtest.Script{Result: jail.Result{Exit: 7}, Files: map[string]string{"f": "x"}}
+	result, err := s.builder.Shell(t.Context(), p, a, Shell{Term: "xterm", Stdout: &bytes.Buffer{}, Terminal: true})
+	if err != nil || result.Exit != 7 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	c := s.runner.Runs()[2]
+	if !slices.Equal(s.order(), []string{"c", "b", "a"}) || !slices.Equal(c.Args, []string{"/bin/sh", "-i"}) || !c.Terminal ||
+		!slices.Contains(c.Env, "TERM=xterm") || c.Limits.Wall != 0 {
+		t.Errorf("ran %v, %+v", s.order(), c)
+	}
+	for _, step := range p.Steps[:2] {
+		public := s.store.PublicPath(&step.Derivation)
+		if !slices.ContainsFunc(c.Mounts.Entries, func(e mounts.Entry) bool { return e.Target == public }) {
+			t.Errorf("the visit does not see %s", step.Name())
+		}
+	}
+	if found, err := s.store.Realizations(a.ID); err != nil || len(found) != 0 {
+		t.Errorf("realizations %v, %v", found, err)
+	}
+	if _, err := s.builder.Shell(t.Context(), p, a, Shell{Command: []string{"/bin/true"}, Stdout: &bytes.Buffer{}}); err != nil {
+		t.Error(err)
+	}
+	if last := s.runner.Runs()[3]; !slices.Equal(last.Args, []string{"/bin/true"}) || len(s.runner.Runs()) != 4 {
+		t.Errorf("ran %v", s.order())
+	}
 }

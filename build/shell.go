@@ -68,7 +68,9 @@ func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step
 	if s.failure != nil {
 		return Task{}, s.failure
 	}
-	return s.task(step, 0), nil
+	t := s.task(step, 0)
+	t.Closure = s.closure(step)
+	return t, nil
 }
 
 func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {
