@@ -14,7 +14,7 @@ const digestDomain = "hdjail 1 policy"
 // Digest is the identity of the policy as enforced in a mode with the named degradations, in any order, permitted: "blake3:"
 // and 64 hexadecimal digits. Modes hide and fail share one.
 func (p Policy) Digest(mode Mode, degradations []string) string {
-	degradations = slices.Clone(degradations)
+	degradations = append([]string{}, degradations...) // nil and empty are one
 	slices.Sort(degradations)
 	text, err := json.Marshal(struct {
 		Policy   Policy   `json:"policy"`
