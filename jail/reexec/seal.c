@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -30,31 +29,14 @@ static int starts_jail(int argc, char **argv)
 	return 0;
 }
 
-// Each half has its own open files, hence its own offsets.
-static int copy_part(const char *memory, off_t from, off_t to)
+static int copy_self(int out, off_t size)
 {
 	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	int out = open(memory, O_WRONLY | O_CLOEXEC);
-	int ok = in >= 0 && out >= 0 && lseek(out, from, SEEK_SET) == from;
-	while (ok && from < to)
-		ok = sendfile(out, in, &from, to - from) > 0;
+	off_t done = 0;
+	while (in >= 0 && done < size && sendfile(out, in, &done, size - done) > 0)
+		;
 	close(in);
-	close(out);
-	return ok;
-}
-
-// New pages cost most of the time, so a second process fills half of them.
-static int copy_self(const char *memory, off_t size)
-{
-	off_t half = size / 2 & ~4095L;
-	int status;
-	pid_t child = fork();
-	if (child == 0)
-		_exit(!copy_part(memory, half, size));
-	int ok = copy_part(memory, 0, half);
-	if (child < 0)
-		return ok && copy_part(memory, half, size);
-	return waitpid(child, &status, 0) == child && status == 0 && ok;
+	return done == size;
 }
 
 // The request is for this process only. It stays in the environment that Go sees if sealing fails.
@@ -90,8 +72,7 @@ __attribute__((constructor)) static void seal(int argc, char **argv, char **envp
 	snprintf(memory, sizeof memory, "/proc/self/fd/%d", copied);
 	// Readable for everybody: who executes a file that he may not read is not dumpable, and cannot map his ids (proc(5)).
 	char **rest = without_request(envp);
-	if (rest && ftruncate(copied, st.st_size) == 0 && copy_self(memory, st.st_size) && fchmod(copied, 0555) == 0 &&
-	    fcntl(copied, F_ADD_SEALS, SEALS) == 0)
+	if (rest && copy_self(copied, st.st_size) && fchmod(copied, 0555) == 0 && fcntl(copied, F_ADD_SEALS, SEALS) == 0)
 		execve(memory, argv, rest);
 	close(copied);
 }
