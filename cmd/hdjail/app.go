@@ -94,7 +94,11 @@ func (a *app) storeWith(o store.Options) (*store.Store, error) {
 	if root == "" {
 		return nil, usagef("no home directory to keep the store in", "name one with --store DIR or HDJAIL_STORE")
 	}
-	s, err := store.Open(a.absolute(root), o)
+	root = a.absolute(root)
+	s, err := store.Open(root, o)
+	if _, missing := os.Lstat(root); err != nil && o.ReadOnly && errors.Is(missing, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store at %q yet: %w", root, missing)
+	}
 	if err != nil {
 		return nil, err
 	}

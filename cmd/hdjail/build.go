@@ -126,9 +126,6 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 		if b.Runner, err = a.runner(); err != nil {
 			return nil, err
 		}
-		if _, err := a.openStore.Sweep(c.Context); err != nil {
-			a.out.warn("%v", err)
-		}
 	} else if c.String("events") == "" && c.String("progress") == "auto" {
 		return targets(p, results), nil
 	}
