@@ -67,10 +67,13 @@ const (
 	recordSize = 64 << 20
 )
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,199}$`)
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_+-][A-Za-z0-9_+.-]*$`)
+
+// maxName keeps a name's directory within NAME_MAX. A repetition in the pattern would be compiled at every start.
+const maxName = 200
 
 func checkName(kind, name string) error {
-	if !nameForm.MatchString(name) {
+	if len(name) > maxName || !nameForm.MatchString(name) {
 		return &NameError{kind, name}
 	}
 	return nil
