@@ -49,7 +49,7 @@ type Builder struct {
 	LockWait time.Duration
 	// KeepFailed keeps what a failed build left.
 	KeepFailed bool
-	// Home is the caller's home directory, which mode log shows.
+	// Home is the caller's home directory, which no build sees.
 	Home string
 }
 

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,7 +112,7 @@ func (r *run) plan(ctx context.Context) (jail.Config, error) {
 func (b *Builder) view(ctx context.Context, t Task, scratch *jail.Scratch) (v jailplan.View, err error) {
 	d := &t.Step.Derivation
 	v = jailplan.View{Name: t.Step.Name(), Mode: t.Step.Mode, Policy: t.Step.Policy, Scratch: scratch, Dependencies: t.Closure,
-		Stores: slices.Compact([]string{b.Store.Root(), d.Prefix}), Home: b.Home}
+		Stores: slices.Compact([]string{b.Store.Root(), d.Prefix}), Home: b.Home, HideHome: true}
 	for _, p := range d.HostPaths {
 		path, err := hostPathView(p)
 		if err != nil {
@@ -130,14 +131,17 @@ func (b *Builder) view(ctx context.Context, t Task, scratch *jail.Scratch) (v ja
 }
 
 func hostPathView(p artifact.HostPath) (jailplan.Path, error) {
-	if target, isLink := strings.CutPrefix(p.Identity, plan.LinkIdentity); isLink {
-		return jailplan.Path{Path: p.Path, Link: target}, nil
+	path := jailplan.Path{Path: p.Path}
+	path.Link, _ = strings.CutPrefix(p.Identity, plan.LinkIdentity)
+	if path.Link == p.Identity {
+		path.Link = ""
 	}
-	info, err := os.Lstat(p.Path)
+	info, err := os.Lstat(cmp.Or(path.Link, p.Path))
 	if err != nil {
-		return jailplan.Path{}, fmt.Errorf("show host path: %w", err)
+		return path, fmt.Errorf("show host path: %w", err)
 	}
-	return jailplan.Path{Path: p.Path, Directory: info.IsDir()}, nil
+	path.Directory = info.IsDir()
+	return path, nil
 }
 
 func pins(packages []artifact.HostPackage) []hostpkgs.Pinned {

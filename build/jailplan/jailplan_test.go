@@ -43,7 +43,7 @@ func exampleBuild() Build {
 	d := &artifact.Derivation{Name: "png", Version: "1", Interpreter: []string{"/bin/sh", "-eu"}, Script: "make\n",
 		Environment: map[string]string{"CFLAGS": "-O2", "TZ": "CET", "PATH": "/opt/cc/bin:/bin"}}
 	return Build{View: View{Name: "png-1", Mode: policies.ModeHide, Scratch: scratch, Tree: composed, Home: "/home/u",
-		Paths:        []Path{{Path: "/opt/cc", Directory: true}, {Path: "/opt/link", Link: "/opt/cc"}, {Path: "/usr/local/lic.dat"}},
+		Paths:        []Path{{Path: "/opt/cc", Directory: true}, {Path: "/opt/link", Directory: true, Link: "/opt/cc"}, {Path: "/usr/local/lic.dat"}},
 		Dependencies: []Dependency{zlib, models, deep}, Stores: []string{"/s"}},
 		Derivation: d, Artifact: "/s/store/aaaa-png-1", Jobs: 3, Limits: jail.Limits{Pids: 9}}
 }
@@ -182,10 +182,44 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// TestHomes: mode log shows the caller's home, or none.
+func TestHomes(t *testing.T) {
+	for _, c := range []struct {
+		home    string
+		hide    bool
+		bind    bool
+		covered string
+	}{
+		{"/home/u", false, true, ""}, {"/home/u", true, false, ""}, {"/root", false, true, ""}, {"/root", true, false, ""},
+		{"/var/people/u", false, true, "/var/people"}, {"/var/people/u", true, false, "/var/people"}, {"", false, false, ""},
+	} {
+		r := exampleRun(policies.ModeLog)
+		r.Paths, r.Home, r.HideHome = nil, c.home, c.hide
+		r.Secrets = []Secret{{c.home + "/.ssh", true}}
+		config, err := r.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _ := entry(config, c.home)
+		secret, hidden := entry(config, c.home+"/.ssh")
+		if (e.Kind == mounts.Bind) != c.bind || hidden != c.bind || hidden && secret.Kind != mounts.Skeleton {
+			t.Errorf("home %q, hidden %t: %+v, %+v", c.home, c.hide, e, secret)
+		}
+		for _, other := range []string{"/home", "/root"} {
+			if e, found := entry(config, other); found && c.home != other {
+				t.Errorf("home %q: shows %+v", c.home, e)
+			}
+		}
+		if e, _ := entry(config, c.covered); c.covered != "" && e.Kind != mounts.Skeleton {
+			t.Errorf("home %q: the homes beside it are %+v", c.home, e)
+		}
+	}
+}
+
 func TestMountpoints(t *testing.T) {
 	got := Mountpoints([]string{"/var/lib/hdjail", "/s"}, []Path{{Path: "/usr/local/lic.dat"}, {Path: "/opt/cc", Directory: true},
-		{Path: "/opt/link", Link: "/opt/cc"}, {Path: "/data/x", Directory: true}, {Path: "/opt/cc", Directory: true}})
-	want := []hostpkgs.Mountpoint{{Path: "/opt/cc", Dir: true}, {Path: "/usr/local/lic.dat"}, {Path: "/var/lib/hdjail", Dir: true}, {Path: "/var/tmp", Dir: true}}
+		{Path: "/opt/link", Directory: true, Link: "/opt/cc"}, {Path: "/data/x", Directory: true}, {Path: "/opt/cc", Directory: true}})
+	want := []hostpkgs.Mountpoint{{Path: "/opt/cc", Dir: true}, {Path: "/opt/link", Dir: true}, {Path: "/usr/local/lic.dat"}, {Path: "/var/lib/hdjail", Dir: true}, {Path: "/var/tmp", Dir: true}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

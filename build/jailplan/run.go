@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"hdjail/jail"
-	"hdjail/mounts"
 )
 
 // Run is what `hdjail run` needs besides its View.
@@ -31,7 +30,7 @@ func (r Run) Config() (jail.Config, error) {
 		return jail.Config{}, err
 	}
 	dir := jail.BuildDir
-	if shows(table, r.Dir) {
+	if r.Dir != "" && shows(table, r.Dir) {
 		dir = r.Dir
 	}
 	host := !r.Mode.Contains()
@@ -43,15 +42,6 @@ func (r Run) Config() (jail.Config, error) {
 	maps.Copy(env, r.Set)
 	return jail.Config{Name: r.Name, Scratch: r.Scratch, Mounts: table, Mode: r.Mode, Policy: r.Policy, Args: r.Args,
 		Env: flatten(env), Dir: dir, Limits: r.Limits, Host: host, Terminal: r.Terminal}, nil
-}
-
-// shows reports whether the host's path can be seen in the jail at its own place.
-func shows(table mounts.Table, path string) bool {
-	if path == "" {
-		return false
-	}
-	e, found := table.Under(path + "/.") // the entry of path itself counts
-	return found && showsHost(e, path)
 }
 
 // passed is the caller's environment without what is secret.

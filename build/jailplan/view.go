@@ -27,19 +27,22 @@ type View struct {
 	Dependencies []Dependency
 	// Stores are the directories of hdjail's own, the store's root and prefix: of them only Dependencies are shown.
 	Stores []string
-	// Secrets are files of the policy's never list as they exist on this host, links resolved. Home is the caller's home.
+	// Secrets are files of the policy's never list as they exist on this host, links resolved.
 	Secrets []Secret
-	Home    string
+	// Home is the caller's home directory, which mode log shows unless HideHome; it shows no other home.
+	Home     string
+	HideHome bool
 	// HostTmp leaves /tmp and /var/tmp as the Tree has them.
 	HostTmp bool
 }
 
-// Path is a file or directory of the host that is visible at its own place. Link is the text of a symbolic link.
+// Path is a file or directory of the host that is visible at its own place.
 type Path struct {
 	Path      string
 	Directory bool
 	Writable  bool
-	Link      string
+	// Link is where a symbolic link leads, empty for anything else. What is there is shown in place of the link.
+	Link string
 }
 
 // Secret is a path that stays hidden wherever the host is visible.
@@ -70,6 +73,9 @@ const (
 // own are the top-level names that a jail has of its own or never shows, whatever a Tree holds.
 var own = []string{"build", "deps", ".hdjail", "dev", "proc", "sys", "run"}
 
+// homes are top-level names of the host that hold the homes of people.
+var homes = []string{"home", "root"}
+
 // empty are top-level names that a composed tree has as empty directories only, and that are absent from a jail.
 var empty = []string{"boot", "home", "media", "mnt", "root", "tmp"}
 
@@ -81,9 +87,7 @@ func Mountpoints(stores []string, paths []Path) []hostpkgs.Mountpoint {
 		list = append(list, hostpkgs.Mountpoint{Path: store, Dir: true})
 	}
 	for _, p := range paths {
-		if p.Link == "" {
-			list = append(list, hostpkgs.Mountpoint{Path: p.Path, Dir: p.Directory})
-		}
+		list = append(list, hostpkgs.Mountpoint{Path: p.Path, Dir: p.Directory})
 	}
 	list = slices.DeleteFunc(list, func(m hostpkgs.Mountpoint) bool { return !slices.Contains(packaged, top(m.Path)) })
 	slices.SortFunc(list, func(a, b hostpkgs.Mountpoint) int { return strings.Compare(a.Path, b.Path) })
@@ -114,36 +118,25 @@ func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 			entries = append(entries, mounts.Entry{Target: store, Kind: mounts.Skeleton, Why: "the store, of which only dependencies are shown"})
 		}
 	}
-	for _, s := range v.Secrets {
-		asked := slices.ContainsFunc(v.Paths, func(p Path) bool { return p.Path == s.Path || mounts.Below(s.Path, p.Path) })
-		if v.Mode != policies.ModeOff && !asked && slices.ContainsFunc(entries, func(e mounts.Entry) bool { return showsHost(e, s.Path) }) {
-			entries = append(entries, v.hidden(s))
-		}
-	}
+	entries = append(entries, v.secrets(entries)...)
 	entries = append(entries, v.dependencies()...)
 	return mounts.Plan(entries)
-}
-
-// showsHost reports whether the entry shows what the host has at path.
-func showsHost(e mounts.Entry, path string) bool {
-	return e.Kind == mounts.Bind && e.Source == e.Target && (e.Target == path || mounts.Below(e.Target, path))
 }
 
 // tree shows the top-level entries of the Tree: a handful of mounts, however much is in it.
 func (v View) tree() []mounts.Entry {
 	composed := v.Mode.Contains()
-	skipped := slices.Clone(own)
-	why := "host packages"
+	skipped, why := slices.Clone(own), "the host"
 	switch {
 	case composed:
-		skipped = append(skipped, empty...)
-	case v.HostTmp:
-		why = "the host"
-	default:
-		skipped, why = append(skipped, "tmp"), "the host"
-	}
-	if v.Mode == policies.ModeOff {
+		skipped, why = append(skipped, empty...), "host packages"
+	case v.Mode == policies.ModeOff:
 		skipped = slices.DeleteFunc(skipped, func(name string) bool { return name == "run" })
+	default:
+		skipped = append(skipped, homes...)
+	}
+	if !v.HostTmp {
+		skipped = append(skipped, "tmp")
 	}
 	var entries []mounts.Entry
 	for _, t := range v.Tree.Top {
@@ -161,17 +154,18 @@ func (v View) tree() []mounts.Entry {
 }
 
 // home shows the caller's home in mode log, and no other one beside it.
-func (v View) home() []mounts.Entry {
-	others := path.Dir(v.Home)
-	if v.Mode != policies.ModeLog || v.Home == "" || others == "/" {
+func (v View) home() (list []mounts.Entry) {
+	if v.Mode != policies.ModeLog || v.Home == "" {
 		return nil
 	}
-	beside := mounts.Entry{Target: others, Kind: mounts.Skeleton, Why: "homes of others"}
-	if path.Dir(others) == "/" { // it replaces the host's, so there is nothing to cover
-		beside.Kind = mounts.Dir
+	if !slices.Contains(homes, top(v.Home)) {
+		list = append(list, mounts.Entry{Target: path.Dir(v.Home), Kind: mounts.Skeleton, Why: "homes of others"})
 	}
-	return []mounts.Entry{beside, {Target: v.Home, Kind: mounts.Bind, Source: v.Home, Directory: true, Recursive: true,
-		Why: "the caller's home"}}
+	if !v.HideHome {
+		list = append(list, mounts.Entry{Target: v.Home, Kind: mounts.Bind, Source: v.Home, Directory: true, Recursive: true,
+			Why: "the caller's home"})
+	}
+	return list
 }
 
 // system is what every jail has.
@@ -203,25 +197,46 @@ func (v View) system() []mounts.Entry {
 func (v View) paths() []mounts.Entry {
 	var list []mounts.Entry
 	for _, p := range v.Paths {
-		if p.Link != "" {
-			list = append(list, mounts.Entry{Target: p.Path, Kind: mounts.Symlink, Source: p.Link, Why: "whitelisted link"})
-			continue
-		}
-		why := "whitelisted path"
+		e := mounts.Entry{Target: p.Path, Kind: mounts.Bind, Source: p.Path, Directory: p.Directory, Recursive: p.Directory,
+			Writable: p.Writable, Why: "whitelisted path"}
 		if p.Writable {
-			why = "writable path"
+			e.Why = "writable path"
 		}
-		list = append(list, mounts.Entry{Target: p.Path, Kind: mounts.Bind, Source: p.Path, Directory: p.Directory,
-			Recursive: p.Directory, Writable: p.Writable, Why: why})
+		if p.Link != "" {
+			e.Source, e.Why = p.Link, "whitelisted link"
+		}
+		if p.Link == "" || v.Mode.Contains() { // the host has its own links
+			list = append(list, e)
+		}
 	}
 	return list
 }
 
-func (v View) hidden(s Secret) mounts.Entry {
-	if s.Directory {
-		return mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Why: "hidden by the policy"}
+// secrets hides the never list wherever the entries show it, but for what was asked for by name.
+func (v View) secrets(entries []mounts.Entry) (list []mounts.Entry) {
+	if v.Mode == policies.ModeOff {
+		return nil
 	}
-	return mounts.Entry{Target: s.Path, Kind: mounts.Bind, Source: Blank(v.Scratch), Why: "hidden by the policy"}
+	outermost := slices.SortedFunc(slices.Values(entries), func(a, b mounts.Entry) int { return len(a.Target) - len(b.Target) })
+	shown := mounts.Table{Entries: outermost}
+	for _, s := range v.Secrets {
+		asked := slices.ContainsFunc(v.Paths, func(p Path) bool { return p.Path == s.Path || mounts.Below(s.Path, p.Path) })
+		if asked || !shows(shown, s.Path) {
+			continue
+		}
+		hidden := mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Why: "hidden by the policy"}
+		if !s.Directory {
+			hidden.Kind, hidden.Source = mounts.Bind, Blank(v.Scratch)
+		}
+		list = append(list, hidden)
+	}
+	return list
+}
+
+// shows reports whether the host's path can be seen in the jail at its own place.
+func shows(table mounts.Table, path string) bool {
+	e, found := table.Under(path + "/.") // the entry of path itself counts
+	return found && e.Kind == mounts.Bind && e.Source == e.Target
 }
 
 // Blank is the path of an empty file in the scratch, which is shown in place of a hidden one and has to be there when a
