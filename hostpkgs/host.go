@@ -67,10 +67,12 @@ type Report struct {
 // build sees depends on its pins alone.
 const HostLinks = "@links"
 
-// Mountpoint is a path, absolute and clean, that must exist in a composed tree: as a directory, or as a file.
+// Mountpoint is a path, absolute and clean, that must exist in a composed tree: as a directory, as a file, or as a symbolic
+// link with the text Link.
 type Mountpoint struct {
 	Path string
 	Dir  bool
+	Link string
 }
 
 // Tree is a composition on disk, immutable. Path is its root directory.

@@ -77,13 +77,32 @@ func TestRunHoldsPids(t *testing.T) {
 
 func TestRunHoldsMemory(t *testing.T) {
 	r := newRunner(t)
-	c := hostConfig(t, r, "head -c 200000000 /dev/zero 2>/dev/null | tail -c 150000000 | wc -c")
-	c.Limits.Memory = 64 << 20
-	var out strings.Builder
-	c.Stdout = &out
-	result, err := r.Run(context.Background(), c)
-	if err != nil || strings.Contains(out.String(), "150000000") {
-		t.Errorf("150 MB fit in 64 MiB: %+v, error %v", result, err)
+	for limit, fits := range map[int64]bool{64 << 20: false, 1 << 30: true} {
+		c := hostConfig(t, r, "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c")
+		c.Limits.Memory = limit
+		var out strings.Builder
+		c.Stdout = &out
+		result, err := r.Run(context.Background(), c)
+		if err != nil || strings.Contains(out.String(), "150000000") != fits {
+			t.Errorf("150 MB in %d: %+v, error %v, output %s", limit, result, err, out.String())
+		}
+	}
+}
+
+func TestRunNamesTheLimit(t *testing.T) {
+	r := newRunner(t)
+	c := hostConfig(t, r, "head -c 5000000 /dev/zero > big")
+	c.Limits.Output = 1 << 20
+	if result, err := r.Run(context.Background(), c); err != nil || result.Stopped != "output" {
+		t.Errorf("a file of 5 MB with a limit of 1 MiB: %+v, error %v", result, err)
+	}
+	if !r.root {
+		return // no group counts who is killed
+	}
+	c = hostConfig(t, r, "head -c 200000000 /dev/zero | tail -c 150000000")
+	c.Limits.Memory = 32 << 20
+	if result, err := r.Run(context.Background(), c); err != nil || result.Stopped != "memory" {
+		t.Errorf("150 MB of memory with a limit of 32 MiB: %+v, error %v", result, err)
 	}
 }
 

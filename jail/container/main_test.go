@@ -39,6 +39,7 @@ func hostConfig(t testing.TB, r *Runner, script string) jail.Config {
 		{Target: "/build", Kind: mounts.Bind, Source: scratch.Build(), Directory: true, Writable: true},
 		{Target: "/tmp", Kind: mounts.Bind, Source: scratch.Tmp(), Directory: true, Writable: true},
 		{Target: "/dev/null", Kind: mounts.Bind, Source: "/dev/null", Device: true, NoExec: true, Writable: true},
+		{Target: "/dev/zero", Kind: mounts.Bind, Source: "/dev/zero", Device: true, NoExec: true, Writable: true},
 		{Target: "/dev/tty", Kind: mounts.Bind, Source: "/dev/tty", Device: true, NoExec: true, Writable: true},
 		{Target: "/dev/pts", Kind: mounts.Devpts, Device: true, NoExec: true, Writable: true},
 		{Target: "/dev/ptmx", Kind: mounts.Symlink, Source: "pts/ptmx"},

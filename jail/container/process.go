@@ -218,17 +218,24 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 	return nil
 }
 
-// finish completes a result for which stage 2 had no time to report: it was killed.
+// finish completes a result: with what the kernel counted, and with how it ended if stage 2 had no time to report.
 func (p *process) finish(result *jail.Result, state *os.ProcessState) {
 	result.Wall = time.Since(p.started)
-	if p.enforced.Limits["memory"] == "cgroup" {
-		result.Usage.PeakMemory = max(result.Usage.PeakMemory, cgroupPeak(p.container))
+	if !p.reported {
+		result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)
+		if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Exited() {
+			result.Signal, result.Exit = 0, status.ExitStatus()
+		}
 	}
-	if p.reported {
+	if result.Stopped == "" && result.Exit == 128+int(syscall.SIGXFSZ) && p.config.Limits.Output > 0 {
+		result.Stopped = "output"
+	}
+	if p.enforced.Limits["memory"] != "cgroup" {
 		return
 	}
-	result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)
-	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Exited() {
-		result.Signal, result.Exit = 0, status.ExitStatus()
+	used := groupMemory(p.container)
+	result.Usage.PeakMemory = max(result.Usage.PeakMemory, used.peak)
+	if result.Stopped == "" && result.Exit != 0 && used.kills > 0 {
+		result.Stopped = "memory"
 	}
 }

@@ -9,42 +9,47 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 )
 
-// cgroupPeak reads the most memory that all processes of the jail used at once, in bytes; 0 when nobody counted. It only
-// reads: libcontainer owns the group.
-func cgroupPeak(c *libcontainer.Container) int64 {
+// memoryUse is what a group says of the memory of all processes of the jail together.
+type memoryUse struct {
+	peak  int64  // bytes; 0 when nobody counted
+	kills uint64 // processes that were killed at the limit
+}
+
+// groupMemory only reads: libcontainer owns the group.
+func groupMemory(c *libcontainer.Container) memoryUse {
 	state, err := c.State()
 	if err != nil {
-		return 0
+		return memoryUse{}
 	}
 	if cgroups3.Mode() == cgroups3.Unified {
-		return peak2(state.CgroupPaths[""])
+		return memory2(state.CgroupPaths[""])
 	}
-	return peak1(state.CgroupPaths["memory"])
+	return memory1(state.CgroupPaths["memory"])
 }
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-func peak2(path string) int64 {
+func memory2(path string) memoryUse {
 	group, err := cgroup2.Load(strings.TrimPrefix(path, cgroupRoot))
 	if path == "" || err != nil {
-		return 0
+		return memoryUse{}
 	}
 	stat, err := group.Stat()
 	if err != nil {
-		return 0
+		return memoryUse{}
 	}
-	return int64(stat.GetMemory().GetMaxUsage())
+	return memoryUse{peak: int64(stat.GetMemory().GetMaxUsage()), kills: stat.GetMemoryEvents().GetOomKill()}
 }
 
-func peak1(path string) int64 {
+func memory1(path string) memoryUse {
 	memory := func() ([]cgroup1.Subsystem, error) { return []cgroup1.Subsystem{cgroup1.NewMemory(cgroupRoot)}, nil }
 	group, err := cgroup1.Load(cgroup1.StaticPath(strings.TrimPrefix(path, cgroupRoot+"/memory")), cgroup1.WithHierarchy(memory))
 	if path == "" || err != nil {
-		return 0
+		return memoryUse{}
 	}
 	stat, err := group.Stat(cgroup1.IgnoreNotExist)
 	if err != nil {
-		return 0
+		return memoryUse{}
 	}
-	return int64(stat.GetMemory().GetUsage().GetMax())
+	return memoryUse{peak: int64(stat.GetMemory().GetUsage().GetMax()), kills: stat.GetMemoryOomControl().GetOomKill()}
 }
