@@ -93,7 +93,7 @@ func treeKey(pins []Pinned, mountpoints []Mountpoint) string {
 	points := slices.Clone(mountpoints)
 	slices.SortFunc(points, func(a, b Mountpoint) int { return tree.ComparePaths(a.Path, b.Path) })
 	for _, m := range slices.Compact(points) {
-		texts = append(texts, strconv.FormatBool(m.Dir), m.Path, m.Link)
+		texts = append(texts, strconv.FormatBool(m.Dir), m.Path)
 	}
 	return hashOf(texts...)
 }
@@ -137,11 +137,7 @@ func (h *Host) planTree(pins []Pinned, mountpoints []Mountpoint) (tree.Plan, err
 		return nil, err
 	}
 	for _, m := range mountpoints {
-		make := func() error { return p.Mountpoint(m.Path, m.Dir) }
-		if m.Link != "" {
-			make = func() error { return p.Symlink(m.Path, m.Link) }
-		}
-		if err := make(); err != nil {
+		if err := p.Mountpoint(m.Path, m.Dir); err != nil {
 			return nil, err
 		}
 	}

@@ -67,12 +67,10 @@ type Report struct {
 // build sees depends on its pins alone.
 const HostLinks = "@links"
 
-// Mountpoint is a path, absolute and clean, that must exist in a composed tree: as a directory, as a file, or as a symbolic
-// link with the text Link.
+// Mountpoint is a path, absolute and clean, that must exist in a composed tree: as a directory, or as a file.
 type Mountpoint struct {
 	Path string
 	Dir  bool
-	Link string
 }
 
 // Tree is a composition on disk, immutable. Path is its root directory.

@@ -105,15 +105,6 @@ func (p Plan) Mountpoint(name string, dir bool) error {
 	return nil
 }
 
-// Symlink makes sure that a path is a symbolic link with this text. What is there already and is something else gives
-// *MountpointError.
-func (p Plan) Symlink(name, text string) error {
-	if old, ok := p[name]; ok && old.target != text {
-		return &MountpointError{name, "is something else in a package"}
-	}
-	return p.put(name, node{target: text})
-}
-
 // open returns the content of a file of the tree.
 func (p Plan) open(name string) (*os.File, error) {
 	n := p[name]
