@@ -29,6 +29,7 @@ type Failure struct {
 	Err error
 }
 
+// Error implements error: one line, without the log.
 func (e *Failure) Error() string { return fmt.Sprintf("build %s %s", e.Name, e.Reason) }
 
 // Unwrap returns the cause, or nil.
@@ -60,6 +61,7 @@ type Skipped struct {
 	Err  error
 }
 
+// Error implements error: one line.
 func (e *Skipped) Error() string { return fmt.Sprintf("skip %s: %v", e.Name, e.Err) }
 
 // Unwrap returns the failure.
@@ -71,6 +73,7 @@ type Unrealized struct {
 	Name string
 }
 
+// Error implements error: one line.
 func (e *Unrealized) Error() string {
 	return fmt.Sprintf("realize %s: no realization of %s is there, and none may be built", e.Name, e.ID)
 }

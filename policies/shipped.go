@@ -19,6 +19,7 @@ type UnknownPolicyError struct {
 	Known []string
 }
 
+// Error implements error: one line.
 func (e *UnknownPolicyError) Error() string {
 	return fmt.Sprintf("unknown policy %q: want %s", e.Name, strings.Join(e.Known, ", "))
 }

@@ -19,6 +19,7 @@ type Error struct {
 	Err error
 }
 
+// Error implements error: "FILE:LINE:COLUMN: MESSAGE".
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
 }
