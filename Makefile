@@ -20,7 +20,7 @@ help: ## list the targets
 
 build: ## make bin/hdjail, a static binary
 	@scripts/ensure build
-	go build $(GOFLAGS_BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/hdjail ./cmd/hdjail
+	go build $(GOFLAGS_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hdjail ./cmd/hdjail
 
 demo: build ## build a small real stack in jails and link it into a profile
 	@scripts/ensure demo

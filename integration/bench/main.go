@@ -27,6 +27,8 @@ type bench struct {
 	store string
 	// rounds scales how often each table is repeated.
 	rounds int
+	// specs is how many specs the table "many" plans.
+	specs int
 	// peak is the largest resident set of any hdjail process so far, in bytes.
 	peak int64
 }
@@ -57,6 +59,7 @@ func run(ctx context.Context) (err error) {
 	hdjail := flag.String("hdjail", "bin/hdjail", "the binary to measure")
 	only := flag.String("only", "", "measure only the tables whose name matches this regular expression")
 	rounds := flag.Int("rounds", 10, "rounds of the slower tables; the quick ones get more")
+	specs := flag.Int("specs", 10000, "how many specs the table \"many\" builds and then plans; its target is meant for 10,000")
 	parent := flag.String("dir", "", "where to work; a local disk, not tmpfs (default the system's directory for temporary files)")
 	flag.Parse()
 	selected, err := regexp.Compile(*only)
@@ -73,7 +76,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, remove(dir)) }()
 
-	b := &bench{ctx: ctx, out: os.Stdout, hdjail: binary, dir: dir, store: filepath.Join(dir, "store"), rounds: *rounds}
+	b := &bench{ctx: ctx, out: os.Stdout, hdjail: binary, dir: dir, store: filepath.Join(dir, "store"), rounds: *rounds, specs: *specs}
 	if err := os.Mkdir(b.store, 0o755); err != nil {
 		return err
 	}

@@ -104,10 +104,8 @@ func (b *bench) measureTree() error {
 			}},
 			{name: "cp -a and sync -f", run: func(round int) (time.Duration, error) {
 				copied := filepath.Join(b.dir, "copy")
-				if err := os.RemoveAll(copied); err != nil {
-					return 0, err
-				}
-				return b.timed("sh", "-c", `cp -a "$1" "$2" && sync -f "$2"`, "sh", tree, copied)
+				took, err := b.timed("sh", "-c", `cp -a "$1" "$2" && sync -f "$2"`, "sh", tree, copied)
+				return took, errors.Join(err, os.RemoveAll(copied))
 			}},
 			{name: "nix-store --add", needs: "nix-store", run: func(round int) (time.Duration, error) {
 				// Another name is another path of the store, so nothing is there yet.
@@ -132,13 +130,15 @@ func (b *bench) measureLinks() error {
 	if err := os.WriteFile(spec, []byte(treeSpec(tree, 0)), 0o644); err != nil {
 		return err
 	}
-	var built []struct {
-		Path string `json:"path"`
-	}
+	var built struct{ Path string }
 	if err := b.jailedJSON(&built, "build", "--json", spec); err != nil {
 		return err
 	}
-	artifact := built[0].Path
+	// The public path is a symbolic link, which cp would link instead of the files.
+	artifact, err := filepath.EvalSymlinks(built.Path)
+	if err != nil {
+		return err
+	}
 	fresh := func(kind string, round int) string { return filepath.Join(b.dir, fmt.Sprintf("%s%d", kind, round)) }
 	return b.compare(table{
 		title:  fmt.Sprintf("a profile of %d links", treeFiles),
