@@ -171,9 +171,7 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	for _, r := range results {
 		for i, path := range b.Paths(r) {
 			if !asJSON {
-				if err := a.out.line("%s", path); err != nil {
-					return err
-				}
+				a.out.line("%s", path)
 				continue
 			}
 			d := r.Step.Derivation

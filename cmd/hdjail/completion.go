@@ -38,7 +38,8 @@ func completionCommand(a *app) *cli.Command {
 			if !ok {
 				return usagef("hdjail completion wants the name of a shell", "there are bash, fish and zsh")
 			}
-			return a.out.line("%s", script)
+			a.out.line("%s", script)
+			return nil
 		},
 	}
 }
@@ -75,9 +76,7 @@ func (a *app) complete(program *cli.App, words []string) error {
 	}
 	for _, candidate := range candidates {
 		if strings.HasPrefix(candidate, last) {
-			if err := a.out.line("%s", candidate); err != nil {
-				return err
-			}
+			a.out.line("%s", candidate)
 		}
 	}
 	return nil

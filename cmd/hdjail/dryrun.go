@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -52,25 +53,21 @@ func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
 		}
 		list = append(list, entry)
 	}
-	if asJSON {
-		return a.out.json(list)
-	}
-	for _, entry := range list {
-		if err := a.printPlanned(entry); err != nil {
-			return err
+	return a.out.show(asJSON, list, func() {
+		for _, entry := range list {
+			a.printPlanned(entry)
 		}
-	}
-	a.out.say("%d to build, %d built already", len(list), len(results)-len(list))
-	return nil
+		a.out.say("%d to build, %d built already", len(list), len(results)-len(list))
+	})
 }
 
-func (a *app) printPlanned(p planned) error {
+func (a *app) printPlanned(p planned) {
 	c := p.Jail
-	err := a.out.line("%s %s", p.ID, p.Name)
-	err = firstError(err, a.out.line("  artifact     %s", p.Path))
-	err = firstError(err, a.out.line("  policy       %s, mode %s, network %s", c.Policy.Name, c.Mode, c.Policy.Network))
-	err = firstError(err, a.out.line("  host         %s", strings.Join(p.HostPackage, " ")))
-	err = firstError(err, a.out.line("  command      %s", escape(strings.Join(c.Args, " "))))
+	a.out.line("%s %s", p.ID, p.Name)
+	a.out.line("  artifact     %s", p.Path)
+	a.out.line("  policy       %s, mode %s, network %s", c.Policy.Name, c.Mode, c.Policy.Network)
+	a.out.line("  host         %s", strings.Join(p.HostPackage, " "))
+	a.out.line("  command      %s", escape(strings.Join(c.Args, " ")))
 	for _, e := range c.Mounts.Entries {
 		access := "ro"
 		if e.Writable {
@@ -80,12 +77,11 @@ func (a *app) printPlanned(p planned) error {
 		if e.Kind == mounts.File {
 			source = ""
 		}
-		err = firstError(err, a.out.line("  %-8s %s  %s", e.Kind, access, strings.TrimRight(escape(e.Target+arrow(source)+"  "+e.Why), " ")))
+		a.out.line("  %-8s %s  %s", e.Kind, access, strings.TrimRight(escape(e.Target+arrow(source)+"  "+e.Why), " "))
 	}
 	for _, variable := range c.Env {
-		err = firstError(err, a.out.line("  env          %s", escape(variable)))
+		a.out.line("  env          %s", escape(variable))
 	}
-	return err
 }
 
 func arrow(source string) string {
@@ -99,13 +95,13 @@ func arrow(source string) string {
 func (a *app) preview(ctx context.Context, b *build.Builder, step *plan.Step, results []build.Result) (jail.Config, error) {
 	d := &step.Derivation
 	v := jailplan.View{Name: step.Name(), Mode: step.Mode, Policy: step.Policy, Scratch: &jail.Scratch{Dir: b.Store.TmpDir() + "/(scratch)"},
-		Dependencies: closure(b, step, results), Stores: slices.Compact([]string{b.Store.Root(), d.Prefix}), Home: a.home}
+		Dependencies: closure(b, step, results), Stores: slices.Compact([]string{b.Store.Root(), d.Prefix}), Home: a.home, HideHome: true}
 	for _, p := range d.HostPaths {
-		path := jailplan.Path{Path: p.Path, Directory: isDirectory(p.Path)}
-		path.Link, _ = strings.CutPrefix(p.Identity, plan.LinkIdentity)
-		if path.Link == p.Identity {
-			path.Link = ""
+		path := jailplan.Path{Path: p.Path}
+		if target, isLink := strings.CutPrefix(p.Identity, plan.LinkIdentity); isLink {
+			path.Link = target
 		}
+		path.Directory = isDirectory(cmp.Or(path.Link, p.Path))
 		v.Paths = append(v.Paths, path)
 	}
 	var err error

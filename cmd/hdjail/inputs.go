@@ -37,15 +37,11 @@ func hashCommand(a *app) *cli.Command {
 				d := &t.Derivation
 				list = append(list, hashed{d.Name, d.Version, t.ID, a.openStore.PublicPath(d)})
 			}
-			if c.Bool("json") {
-				return a.out.json(list)
-			}
-			for _, h := range list {
-				if err := a.out.line("%s", h.ID); err != nil {
-					return err
+			return a.out.show(c.Bool("json"), list, func() {
+				for _, h := range list {
+					a.out.line("%s", h.ID)
 				}
-			}
-			return nil
+			})
 		},
 	}
 }
@@ -112,15 +108,11 @@ func (a *app) fetch(c *cli.Context) error {
 			list = append(list, fetched{r.Digest, !had})
 		}
 	}
-	if c.Bool("json") {
-		return a.out.json(list)
-	}
-	for _, f := range list {
-		if err := a.out.line("%s", f.Digest); err != nil {
-			return err
+	return a.out.show(c.Bool("json"), list, func() {
+		for _, f := range list {
+			a.out.line("%s", f.Digest)
 		}
-	}
-	return nil
+	})
 }
 
 // fetchOne fetches one source and tells of it as a build would.
@@ -182,16 +174,12 @@ func (a *app) sourceAdd(c *cli.Context) error {
 			return fmt.Errorf("add source %q: %w", file, err)
 		}
 		list = append(list, added{file, digests[0].Hex, digests[1].Hex})
-		if !c.Bool("json") {
-			if err := a.out.line("%s", digests[0]); err != nil {
-				return err
-			}
+	}
+	return a.out.show(c.Bool("json"), list, func() {
+		for _, l := range list {
+			a.out.line("sha256:%s", l.SHA256)
 		}
-	}
-	if c.Bool("json") {
-		return a.out.json(list)
-	}
-	return nil
+	})
 }
 
 func (a *app) sourceList(c *cli.Context) error {
@@ -219,15 +207,11 @@ func (a *app) sourceList(c *cli.Context) error {
 			list = append(list, found)
 		}
 	}
-	if c.Bool("json") {
-		return a.out.json(list)
-	}
-	for _, l := range list {
-		if err := a.out.line("%s %d", l.Digest, l.Bytes); err != nil {
-			return err
+	return a.out.show(c.Bool("json"), list, func() {
+		for _, l := range list {
+			a.out.line("%s %d", l.Digest, l.Bytes)
 		}
-	}
-	return nil
+	})
 }
 
 func hostCommand(a *app) *cli.Command {
@@ -249,23 +233,24 @@ func (a *app) hostShow(c *cli.Context) error {
 		return err
 	}
 	report, err := host.Show(c.Context, c.Args().Slice())
-	if err != nil || c.Bool("json") {
-		return jsonOr(a.out, report, err)
+	if err != nil {
+		return err
 	}
-	var files int
-	var bytes int64
-	for _, p := range report.Packages {
-		err = firstError(err, a.out.line("%-32s %-24s %6d files %9s  %s", p.Name, p.Version, p.Files, size(p.Bytes), p.Digest))
-		files, bytes = files+p.Files, bytes+p.Bytes
-		for _, o := range p.Omitted {
-			a.out.say("left out: %s (%s)", escape(o.Path), o.Reason)
+	return a.out.show(c.Bool("json"), report, func() {
+		var files int
+		var bytes int64
+		for _, p := range report.Packages {
+			a.out.line("%-32s %-24s %6d files %9s  %s", p.Name, p.Version, p.Files, size(p.Bytes), p.Digest)
+			files, bytes = files+p.Files, bytes+p.Bytes
+			for _, o := range p.Omitted {
+				a.out.say("left out: %s (%s)", escape(o.Path), o.Reason)
+			}
 		}
-	}
-	for _, u := range report.Unmet {
-		a.out.warn("%s needs %s, which is not installed", u.Package, u.Dependency)
-	}
-	a.out.say("%d packages, %d files, %s", len(report.Packages), files, size(bytes))
-	return err
+		for _, u := range report.Unmet {
+			a.out.warn("%s needs %s, which is not installed", u.Package, u.Dependency)
+		}
+		a.out.say("%d packages, %d files, %s", len(report.Packages), files, size(bytes))
+	})
 }
 
 // size is a number of bytes, for people.

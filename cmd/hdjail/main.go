@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
@@ -25,7 +26,7 @@ func run() int {
 		ctx, stop := interruptible()
 		defer stop()
 		err = a.run(ctx, os.Args)
-		err = a.close(err)
+		err = a.close(cmp.Or(err, a.out.err))
 	}
 	return a.exit(err)
 }

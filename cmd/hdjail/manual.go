@@ -14,7 +14,10 @@ import (
 )
 
 func versionCommand(a *app) *cli.Command {
-	return &cli.Command{Name: "version", Usage: "print the version", Action: func(*cli.Context) error { return a.out.line("hdjail %s", version) }}
+	return &cli.Command{Name: "version", Usage: "print the version", Action: func(*cli.Context) error {
+		a.out.line("hdjail %s", version)
+		return nil
+	}}
 }
 
 func schemaCommand(a *app) *cli.Command {
@@ -45,10 +48,9 @@ func explainCommand(a *app) *cli.Command {
 			if !ok {
 				return usagef("there is no code "+quote(c.Args().First()), meant(name, codeNames(), "hdjail explain lists all"))
 			}
-			if c.Bool("json") {
-				return a.out.json(explained(name))
-			}
-			return a.out.line("%s: %s (exit status %d)\n%s", name, found.title, found.exit, found.text)
+			return a.out.show(c.Bool("json"), explained(name), func() {
+				a.out.line("%s: %s (exit status %d)\n%s", name, found.title, found.exit, found.text)
+			})
 		},
 	}
 }
@@ -63,15 +65,11 @@ func (a *app) explainAll(asJSON bool) error {
 	for _, name := range codeNames() {
 		list = append(list, explained(name))
 	}
-	if asJSON {
-		return a.out.json(list)
-	}
-	for _, e := range list {
-		if err := a.out.line("%s  %3d  %s", e["code"], e["exit"], e["title"]); err != nil {
-			return err
+	return a.out.show(asJSON, list, func() {
+		for _, e := range list {
+			a.out.line("%s  %3d  %s", e["code"], e["exit"], e["title"])
 		}
-	}
-	return nil
+	})
 }
 
 func manCommand(a *app) *cli.Command {
@@ -86,7 +84,8 @@ func manCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.out.line("%s", page)
+			a.out.line("%s", page)
+			return nil
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 type out struct {
 	data, people io.Writer
 	color        bool
+	// err is the first error of printing data; a message that cannot be printed has nobody to be told.
+	err error
 
 	mu sync.Mutex
 	// hide takes a live view off the terminal before something else is printed there; nil for none.
@@ -38,24 +41,35 @@ func (o *out) setColor(when string) error {
 	return nil
 }
 
-// line prints one line of data.
-func (o *out) line(format string, args ...any) error {
+// line prints one line of data. What goes wrong is in err.
+func (o *out) line(format string, args ...any) {
 	_, err := fmt.Fprintf(o.data, format+"\n", args...)
-	return err
+	o.err = cmp.Or(o.err, err)
 }
 
 // json prints a value as data, indented.
 func (o *out) json(value any) error {
-	encoder := json.NewEncoder(o.data)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
+	return o.encode(value, "  ")
+}
+
+// show prints a value as JSON, or lets text print it for people.
+func (o *out) show(asJSON bool, value any, text func()) error {
+	if asJSON {
+		return o.json(value)
+	}
+	text()
+	return nil
 }
 
 // jsonLine prints a value as one line of data.
 func (o *out) jsonLine(value any) error {
+	return o.encode(value, "")
+}
+
+func (o *out) encode(value any, indent string) error {
 	encoder := json.NewEncoder(o.data)
 	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
 	return encoder.Encode(value)
 }
 

@@ -17,39 +17,49 @@ import (
 )
 
 func profileCommand(a *app) *cli.Command {
-	verb := func(name, usage, arguments, examples string, action cli.ActionFunc, flags ...cli.Flag) *cli.Command {
-		return &cli.Command{Name: name, Usage: usage, ArgsUsage: arguments, UsageText: examples, Action: action, Flags: flags}
-	}
 	timeout := &cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process changes the profile", DefaultText: "never"}
 	return &cli.Command{
 		Name: "profile", Usage: "link artifacts into profiles",
 		UsageText: "hdjail profile link tools hello.yaml\nhdjail profile list tools\nhdjail profile rollback tools",
 		Subcommands: []*cli.Command{
-			verb("link", "link artifacts into a profile, and build what is missing", "PROFILE SPEC|ID|PATH...",
-				"hdjail profile link tools hello.yaml zlib.yaml\nhdjail profile link --set tools hello.yaml", a.profileLink,
-				append(buildFlags(), jsonFlag(), &cli.BoolFlag{Name: "set", Usage: "drop everything that is linked now"})...),
-			verb("list", "list profiles, or the generations of one", "[PROFILE]", "hdjail profile list\nhdjail profile list tools", a.profileList, jsonFlag()),
-			verb("diff", "compare the current generation with the one before, or two others", "PROFILE [FROM [TO]]",
-				"hdjail profile diff tools\nhdjail profile diff tools 3 5", a.profileDiff, jsonFlag()),
-			verb("rollback", "go back to the generation before, or to number N", "PROFILE [N]", "hdjail profile rollback tools",
-				a.profileSwitch(0), jsonFlag(), timeout),
-			verb("switch", "make a generation current", "PROFILE N", "hdjail profile switch tools 3", a.profileSwitch(1), jsonFlag(), timeout),
-			verb("remove", "make a generation without some artifacts", "PROFILE NAME...", "hdjail profile remove tools zlib",
-				a.profileRemove, jsonFlag(), timeout),
+			{Name: "link", Usage: "link artifacts into a profile, and build what is missing", ArgsUsage: "PROFILE SPEC|ID|PATH...",
+				UsageText: "hdjail profile link tools hello.yaml zlib.yaml\nhdjail profile link --set tools hello.yaml", Action: a.profileLink,
+				Flags: append(buildFlags(), jsonFlag(), &cli.BoolFlag{Name: "set", Usage: "drop everything that is linked now"})},
+			{Name: "list", Usage: "list profiles, or the generations of one", ArgsUsage: "[PROFILE]",
+				UsageText: "hdjail profile list\nhdjail profile list tools", Action: a.profileList, Flags: []cli.Flag{jsonFlag()}},
+			{Name: "diff", Usage: "compare the current generation with the one before, or two others", ArgsUsage: "PROFILE [FROM [TO]]",
+				UsageText: "hdjail profile diff tools\nhdjail profile diff tools 3 5", Action: a.profileDiff, Flags: []cli.Flag{jsonFlag()}},
+			{Name: "rollback", Usage: "go back to the generation before, or to number N", ArgsUsage: "PROFILE [N]",
+				UsageText: "hdjail profile rollback tools", Action: a.profileSwitch(0), Flags: []cli.Flag{jsonFlag(), timeout}},
+			{Name: "switch", Usage: "make a generation current", ArgsUsage: "PROFILE N",
+				UsageText: "hdjail profile switch tools 3", Action: a.profileSwitch(1), Flags: []cli.Flag{jsonFlag(), timeout}},
+			{Name: "remove", Usage: "make a generation without some artifacts", ArgsUsage: "PROFILE NAME...",
+				UsageText: "hdjail profile remove tools zlib", Action: a.profileRemove, Flags: []cli.Flag{jsonFlag(), timeout}},
 		},
 	}
 }
 
-// profiles are those of the store. wait is how long to wait for another process; 0 is as long as it lives.
-func (a *app) profiles(s *store.Store, c *cli.Context) (*profile.Profiles, error) {
+// profiles are those of the store. Who changes one waits for another process for as long as the flag says.
+func (a *app) profiles(c *cli.Context) (*profile.Profiles, error) {
+	s, err := a.store()
+	if err != nil {
+		return nil, err
+	}
 	self, err := lease.Self()
 	if err != nil {
 		return nil, err
 	}
-	p := &profile.Profiles{Dir: s.ProfilesDir(), Now: a.now, Lock: lease.Options{Holder: self, Timeout: c.Duration("lock-timeout"),
-		Waiting: func(i lease.Info) { a.out.say("waiting for %s", i.Holder) }}}
-	p.Publish = func(ctx context.Context, linked []artifact.RealizationID) error { return checkPublic(ctx, s, linked) }
-	return p, nil
+	lock := lease.Options{Holder: self, Timeout: c.Duration("lock-timeout"), Waiting: func(i lease.Info) { a.out.say("waiting for %s", i.Holder) }}
+	return &profile.Profiles{Dir: s.ProfilesDir(), Now: a.now, Lock: lock,
+		Publish: func(ctx context.Context, linked []artifact.RealizationID) error { return checkPublic(ctx, s, linked) }}, nil
+}
+
+func (a *app) profilesToRead() (*profile.Profiles, error) {
+	s, err := a.storeToRead()
+	if err != nil {
+		return nil, err
+	}
+	return &profile.Profiles{Dir: s.ProfilesDir()}, nil
 }
 
 // divertedError is a public path that leads to another realization than a profile's programs were built with.
@@ -130,20 +140,15 @@ func (a *app) profileLink(c *cli.Context) error {
 	var added []profile.Artifact
 	var targets []string
 	for _, text := range rest {
-		ref, err := s.ResolveID(storeName(s, a.absolute(text), text))
-		if _, noFile := os.Stat(a.absolute(text)); err != nil || ref.Realization.IsZero() || noFile == nil && !a.isPublic(text) {
+		found, err := a.realizationNamed(s, text)
+		if err != nil {
+			return err
+		}
+		if found == nil {
 			targets = append(targets, text)
 			continue
 		}
-		r, err := s.Realization(ref.Realization)
-		if err != nil {
-			return err
-		}
-		d, err := s.Derivation(ref.Derivation)
-		if err != nil {
-			return err
-		}
-		added = append(added, linkable(s, d, r, nil))
+		added = append(added, *found)
 	}
 	if len(targets) > 0 {
 		r, err := a.request(c, targets)
@@ -167,13 +172,34 @@ func (a *app) profileLink(c *cli.Context) error {
 	return a.change(c, name, profile.Edit{Set: c.Bool("set"), Add: added})
 }
 
+// realizationNamed is the realization that a text names, or nil when it names a derivation or a spec.
+func (a *app) realizationNamed(s *store.Store, text string) (*profile.Artifact, error) {
+	if _, err := os.Stat(a.absolute(text)); err == nil && !a.isPublic(text) {
+		return nil, nil
+	}
+	ref, err := s.ResolveID(storeName(s, a.absolute(text), text))
+	if err != nil || ref.Realization.IsZero() {
+		return nil, nil // what is wrong with it is said when it is planned
+	}
+	r, err := s.Realization(ref.Realization)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Derivation(ref.Derivation)
+	if err != nil {
+		return nil, err
+	}
+	found := linkable(s, d, r, nil)
+	return &found, nil
+}
+
 // linkResults links what was built, quietly.
 func (a *app) linkResults(c *cli.Context, name string, results []build.Result) error {
 	added, err := a.artifactsOf(results)
 	if err != nil {
 		return err
 	}
-	profiles, err := a.profiles(a.openStore, c)
+	profiles, err := a.profiles(c)
 	if err != nil {
 		return err
 	}
@@ -194,11 +220,7 @@ func (a *app) profileRemove(c *cli.Context) error {
 
 // change makes a generation and prints where it is.
 func (a *app) change(c *cli.Context, name string, edit profile.Edit) error {
-	s, err := a.store()
-	if err != nil {
-		return err
-	}
-	profiles, err := a.profiles(s, c)
+	profiles, err := a.profiles(c)
 	if err != nil {
 		return err
 	}
@@ -210,11 +232,10 @@ func (a *app) printGeneration(c *cli.Context, path string, g profile.Generation,
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return a.out.json(g)
-	}
-	a.out.say("generation %d, %d artifacts", g.Number, len(g.Artifacts))
-	return a.out.line("%s", path)
+	return a.out.show(c.Bool("json"), g, func() {
+		a.out.say("generation %d, %d artifacts", g.Number, len(g.Artifacts))
+		a.out.line("%s", path)
+	})
 }
 
 // profileSwitch is rollback, whose number may be left out, or switch with least 1.
@@ -228,11 +249,7 @@ func (a *app) profileSwitch(least int) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		s, err := a.store()
-		if err != nil {
-			return err
-		}
-		profiles, err := a.profiles(s, c)
+		profiles, err := a.profiles(c)
 		if err != nil {
 			return err
 		}
@@ -242,42 +259,37 @@ func (a *app) profileSwitch(least int) cli.ActionFunc {
 }
 
 func (a *app) profileList(c *cli.Context) error {
-	s, err := a.storeToRead()
+	profiles, err := a.profilesToRead()
 	if err != nil {
 		return err
 	}
-	profiles := &profile.Profiles{Dir: s.ProfilesDir()}
 	if c.NArg() == 0 {
 		list, err := profiles.List()
-		if err != nil || c.Bool("json") {
-			return jsonOr(a.out, list, err)
-		}
-		for _, p := range list {
-			if err := a.out.line("%s\tgeneration %d\t%s", p.Name, p.Current, p.Path); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	p, err := profiles.Get(c.Args().First())
-	if err != nil || c.Bool("json") {
-		return jsonOr(a.out, p, err)
-	}
-	for _, g := range p.Generations {
-		mark := " "
-		if g.Number == p.Current {
-			mark = "*"
-		}
-		if err := a.out.line("%s %d\t%s", mark, g.Number, g.Time.Format("2006-01-02 15:04:05Z")); err != nil {
+		if err != nil {
 			return err
 		}
-		for _, artifact := range g.Artifacts {
-			if err := a.out.line("    %s", artifactLine(artifact)); err != nil {
-				return err
+		return a.out.show(c.Bool("json"), list, func() {
+			for _, p := range list {
+				a.out.line("%s\tgeneration %d\t%s", p.Name, p.Current, p.Path)
+			}
+		})
+	}
+	p, err := profiles.Get(c.Args().First())
+	if err != nil {
+		return err
+	}
+	return a.out.show(c.Bool("json"), p, func() {
+		for _, g := range p.Generations {
+			mark := " "
+			if g.Number == p.Current {
+				mark = "*"
+			}
+			a.out.line("%s %d\t%s", mark, g.Number, moment(g.Time))
+			for _, artifact := range g.Artifacts {
+				a.out.line("    %s", artifactLine(artifact))
 			}
 		}
-	}
-	return nil
+	})
 }
 
 func artifactLine(a profile.Artifact) string {
@@ -293,11 +305,10 @@ func (a *app) profileDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.storeToRead()
+	profiles, err := a.profilesToRead()
 	if err != nil {
 		return err
 	}
-	profiles := &profile.Profiles{Dir: s.ProfilesDir()}
 	to, err := profiles.Generation(name, numbers[1])
 	if err != nil {
 		return err
@@ -312,20 +323,18 @@ func (a *app) profileDiff(c *cli.Context) error {
 		}
 	}
 	changes := profile.Diff(from, to)
-	if c.Bool("json") {
-		return a.out.json(changes)
-	}
-	a.out.say("from generation %d to %d", changes.From, changes.To)
-	for _, r := range changes.Removed {
-		err = firstError(err, a.out.line("- %s", artifactLine(r)))
-	}
-	for _, added := range changes.Added {
-		err = firstError(err, a.out.line("+ %s", artifactLine(added)))
-	}
-	for _, ch := range changes.Changed {
-		err = firstError(err, a.out.line("~ %s -> %s", artifactLine(ch.From), artifactLine(ch.To)))
-	}
-	return err
+	return a.out.show(c.Bool("json"), changes, func() {
+		a.out.say("from generation %d to %d", changes.From, changes.To)
+		for _, removed := range changes.Removed {
+			a.out.line("- %s", artifactLine(removed))
+		}
+		for _, added := range changes.Added {
+			a.out.line("+ %s", artifactLine(added))
+		}
+		for _, changed := range changes.Changed {
+			a.out.line("~ %s -> %s", artifactLine(changed.From), artifactLine(changed.To))
+		}
+	})
 }
 
 // profileArgument is the name of the profile, and the arguments after it, of which there are at least some.

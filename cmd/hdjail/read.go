@@ -18,22 +18,6 @@ import (
 	"hdjail/artifact/store"
 )
 
-// jsonOr prints the value unless there is an error.
-func jsonOr(o *out, value any, err error) error {
-	if err != nil {
-		return err
-	}
-	return o.json(value)
-}
-
-// firstError is the first of the two that is one.
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
 // listed is a line of `hdjail list`.
 type listed struct {
 	Realization artifact.RealizationID `json:"realization"`
@@ -54,18 +38,20 @@ func listCommand(a *app) *cli.Command {
 				return err
 			}
 			list, err := realizations(s)
-			if err != nil || c.Bool("json") {
-				return jsonOr(a.out, list, err)
+			if err != nil {
+				return err
 			}
-			for _, l := range list {
-				if err := a.out.line("%s  %s  %s %s", l.Realization, l.Built.Format("2006-01-02 15:04:05Z"), l.Name, l.Version); err != nil {
-					return err
+			return a.out.show(c.Bool("json"), list, func() {
+				for _, l := range list {
+					a.out.line("%s  %s  %s %s", l.Realization, moment(l.Built), l.Name, l.Version)
 				}
-			}
-			return nil
+			})
 		},
 	}
 }
+
+// moment is a point in time, for people; the zone is always the same.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 // realizations lists what the store has, by name and then by time.
 func realizations(s *store.Store) ([]listed, error) {
@@ -135,39 +121,38 @@ func showCommand(a *app) *cli.Command {
 			if err == nil {
 				found.Records, err = s.Records(ref.Derivation)
 			}
-			if err != nil || c.Bool("json") {
-				return jsonOr(a.out, found, err)
+			if err != nil {
+				return err
 			}
-			return a.printShown(s, found)
+			return a.out.show(c.Bool("json"), found, func() { a.printShown(s, found) })
 		},
 	}
 }
 
-func (a *app) printShown(s *store.Store, f shown) error {
+func (a *app) printShown(s *store.Store, f shown) {
 	d := f.Derivation
-	err := a.out.line("derivation  %s\nname        %s %s\nsystem      %s\npath        %s", f.ID, d.Name, d.Version, d.System, f.Path)
+	a.out.line("derivation  %s\nname        %s %s\nsystem      %s\npath        %s", f.ID, d.Name, d.Version, d.System, f.Path)
 	for _, dep := range d.Dependencies {
-		err = firstError(err, a.out.line("dependency  %s %s", dep.ID, dep.As))
+		a.out.line("dependency  %s %s", dep.ID, dep.As)
 	}
 	for _, source := range d.Sources {
-		err = firstError(err, a.out.line("source      %s %s", source.Digest, source.Target))
+		a.out.line("source      %s %s", source.Digest, source.Target)
 	}
 	for _, p := range d.HostPaths {
-		err = firstError(err, a.out.line("host path   %s %s", p.Path, p.Identity))
+		a.out.line("host path   %s %s", p.Path, p.Identity)
 	}
-	err = firstError(err, a.out.line("host        %d packages", len(d.HostPackages)))
+	a.out.line("host        %d packages", len(d.HostPackages))
 	for _, r := range f.Realizations {
-		err = firstError(err, a.out.line("realization %s\n  tree      %s\n  out       %s", r.ID, r.Tree, s.OutPath(r.ID)))
+		a.out.line("realization %s\n  tree      %s\n  out       %s", r.ID, r.Tree, s.OutPath(r.ID))
 	}
 	for _, r := range f.Records {
 		outcome := "built " + r.Realization.String()
 		if r.Failure != "" {
 			outcome = r.Failure + ": " + escape(r.Message)
 		}
-		err = firstError(err, a.out.line("run %-7d %s  %s  %s", r.Number, r.Start.UTC().Format("2006-01-02 15:04:05Z"),
-			r.End.Sub(r.Start).Round(time.Millisecond), outcome))
+		a.out.line("run %-7d %s  %s  %s", r.Number, moment(r.Start),
+			r.End.Sub(r.Start).Round(time.Millisecond), outcome)
 	}
-	return err
 }
 
 // resolveID finds what a spec, an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
