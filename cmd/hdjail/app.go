@@ -29,7 +29,7 @@ type app struct {
 	stdin   *os.File
 	out     *out
 	environ []string
-	// dir is the working directory, home the caller's; both are absolute.
+	// dir is the working directory, home the caller's, empty when there is none; both are absolute and clean.
 	dir, home string
 	now       func() time.Time
 
@@ -52,9 +52,8 @@ func newApp() (*app, error) {
 	if a.dir, err = os.Getwd(); err != nil {
 		return a, fmt.Errorf("find the working directory: %w", err)
 	}
-	a.home = os.Getenv("HOME")
-	if !filepath.IsAbs(a.home) {
-		a.home = ""
+	if home := filepath.Clean(os.Getenv("HOME")); filepath.IsAbs(home) && home != "/" && isDirectory(home) {
+		a.home = home
 	}
 	return a, nil
 }

@@ -161,6 +161,6 @@ func storeName(s *store.Store, path, otherwise string) string {
 }
 
 func isDirectory(path string) bool {
-	info, err := os.Lstat(path)
+	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
