@@ -1,15 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"hdjail/artifact"
 	"hdjail/build"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
 )
 
@@ -77,36 +78,10 @@ func (a *app) fetch(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer view.stop()
-	type fetched struct {
-		Digest  string `json:"digest"`
-		Fetched bool   `json:"fetched"`
-	}
-	list, seen := []fetched{}, map[string]bool{}
-	for _, n := range graph.Nodes {
-		var wanted []sources.Request
-		if n.Spec != nil {
-			for _, s := range n.Spec.Sources {
-				wanted = append(wanted, sources.Request{Digest: s.Digest(), URLs: s.URLs})
-			}
-		} else {
-			for _, s := range n.Derivation.Sources {
-				wanted = append(wanted, sources.Request{Digest: s.Digest})
-			}
-		}
-		for _, r := range wanted {
-			if r.Digest == "" || seen[r.Digest] {
-				continue
-			}
-			seen[r.Digest] = true
-			had := src.Has(r.Digest)
-			if !had {
-				if err := fetchOne(c, src, r, view, a.now); err != nil {
-					return err
-				}
-			}
-			list = append(list, fetched{r.Digest, !had})
-		}
+	list, err := a.fetchAll(c.Context, src, graph, view)
+	view.stop()
+	if err != nil {
+		return err
 	}
 	return a.out.show(c.Bool("json"), list, func() {
 		for _, f := range list {
@@ -115,19 +90,58 @@ func (a *app) fetch(c *cli.Context) error {
 	})
 }
 
+// fetched is a source that is in the store now.
+type fetched struct {
+	Digest  string `json:"digest"`
+	Fetched bool   `json:"fetched"`
+}
+
+func (a *app) fetchAll(ctx context.Context, src *sources.Store, graph *plan.Graph, view view) ([]fetched, error) {
+	list, seen := []fetched{}, map[string]bool{}
+	for _, n := range graph.Nodes {
+		for _, r := range sourcesOf(n) {
+			if r.Digest == "" || seen[r.Digest] { // without a digest it is a local path
+				continue
+			}
+			seen[r.Digest] = true
+			had := src.Has(r.Digest)
+			if !had {
+				if err := a.fetchOne(ctx, src, r, view); err != nil {
+					return nil, err
+				}
+			}
+			list = append(list, fetched{r.Digest, !had})
+		}
+	}
+	return list, nil
+}
+
+func sourcesOf(n *plan.Node) (list []sources.Request) {
+	if n.Spec == nil {
+		for _, s := range n.Derivation.Sources {
+			list = append(list, sources.Request{Digest: s.Digest})
+		}
+		return list
+	}
+	for _, s := range n.Spec.Sources {
+		list = append(list, sources.Request{Digest: s.Digest(), URLs: s.URLs})
+	}
+	return list
+}
+
 // fetchOne fetches one source and tells of it as a build would.
-func fetchOne(c *cli.Context, src *sources.Store, r sources.Request, view view, now func() time.Time) error {
+func (a *app) fetchOne(ctx context.Context, src *sources.Store, r sources.Request, view view) error {
 	send := func(e build.Event) {
-		e.Version, e.Time, e.Drv, e.Name = build.EventVersion, now(), r.Digest, sourceName(r)
+		e.Version, e.Time, e.Drv, e.Name = build.EventVersion, a.now(), r.Digest, sourceName(r)
 		view.Send(e)
 	}
 	send(build.Event{Event: "build.start"})
 	send(build.Event{Event: "build.phase", Phase: "fetch"})
-	began := now()
-	err := src.Fetch(c.Context, r, func(done, total int64) {
+	began := a.now()
+	err := src.Fetch(ctx, r, func(done, total int64) {
 		send(build.Event{Event: "build.fetch", Source: r.Digest, Done: done, Total: total})
 	})
-	ended := build.Event{Event: "build.done", Status: "fetched", Seconds: now().Sub(began).Seconds()}
+	ended := build.Event{Event: "build.done", Status: "fetched", Seconds: a.now().Sub(began).Seconds()}
 	if err != nil {
 		ended.Status, ended.Error = "failed", err.Error()
 	}
