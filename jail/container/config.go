@@ -91,7 +91,7 @@ func mountOf(e mounts.Entry, over string) *configs.Mount {
 		m.Flags |= unix.MS_BIND
 		if e.Recursive {
 			m.Flags = unix.MS_BIND | unix.MS_REC
-			m.RecAttr = &unix.MountAttr{Attr_set: recursiveAttributes(e)}
+			m.RecAttr = &unix.MountAttr{Attr_set: attributes(e)}
 		}
 	}
 	return m
@@ -111,13 +111,14 @@ func mountFlags(e mounts.Entry) int {
 	return flags
 }
 
-func recursiveAttributes(e mounts.Entry) (attributes uint64) {
+// attributes are the flags of a bind mount for mount_setattr(2).
+func attributes(e mounts.Entry) (set uint64) {
 	flags := mountFlags(e)
 	for flag, attribute := range map[int]uint64{unix.MS_NOSUID: unix.MOUNT_ATTR_NOSUID, unix.MS_NODEV: unix.MOUNT_ATTR_NODEV,
 		unix.MS_NOEXEC: unix.MOUNT_ATTR_NOEXEC, unix.MS_RDONLY: unix.MOUNT_ATTR_RDONLY} {
 		if flags&flag != 0 {
-			attributes |= attribute
+			set |= attribute
 		}
 	}
-	return attributes
+	return set
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,26 @@ func run(t testing.TB, script string) (jail.Result, string, error) {
 	c.Stdout, c.Stderr = &out, &out
 	result, err := r.Run(context.Background(), c)
 	return result, out.String(), err
+}
+
+// TestRunWithoutHook mounts as on kernels before 5.12.
+func TestRunWithoutHook(t *testing.T) {
+	r := newRunner(t)
+	views := map[bool]string{}
+	for _, r.hook = range []bool{false, true} {
+		c := hostConfig(t, r, "while read a b c d e f g; do case $e in /build | /tmp) ;; *) echo $e $f;; esac; done </proc/self/mountinfo")
+		var out strings.Builder
+		c.Stdout, c.Stderr = &out, &out
+		if result, err := r.Run(context.Background(), c); err != nil || result.Exit != 0 {
+			t.Fatalf("hook %v: %+v, %v, %s", r.hook, result, err, out.String())
+		}
+		lines := strings.Split(out.String(), "\n")
+		slices.Sort(lines)
+		views[r.hook] = strings.Join(lines, "\n")
+	}
+	if views[true] != views[false] {
+		t.Errorf("the mounts differ. By the hook:\n%s\nby libcontainer:\n%s", views[true], views[false])
+	}
 }
 
 func TestRunCommand(t *testing.T) {

@@ -19,14 +19,14 @@ type identityOf struct {
 // pinnedSources are the sources of a mount table, each resolved once and held.
 type pinnedSources struct {
 	found map[string]identityOf // by target
-	files []*os.File
+	files map[string]*os.File   // by target
 }
 
 func (p *pinnedSources) close() {
 	for _, f := range p.files {
 		f.Close()
 	}
-	p.files = nil
+	clear(p.files)
 }
 
 // forbiddenSources are file systems that no source may lie on: they reach processes and limits of the host (statfs(2)).
@@ -39,7 +39,7 @@ var forbiddenSources = map[int64]string{
 
 // pinSources resolves the source of every bind mount, refuses what must not be shown, and remembers which file it was.
 func pinSources(table mounts.Table) (*pinnedSources, error) {
-	p := &pinnedSources{found: map[string]identityOf{}}
+	p := &pinnedSources{found: map[string]identityOf{}, files: map[string]*os.File{}}
 	for _, e := range table.Entries {
 		if e.Kind != mounts.Bind {
 			continue
@@ -60,7 +60,7 @@ func (p *pinnedSources) pin(e mounts.Entry) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: e.Source, Err: err}
 	}
-	p.files = append(p.files, os.NewFile(uintptr(fd), e.Source))
+	p.files[e.Target] = os.NewFile(uintptr(fd), e.Source)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: e.Source, Err: err}

@@ -111,14 +111,14 @@ func statFlags(e mounts.Entry) (flags uint32) {
 	return flags | statNoSUID
 }
 
-// writePlan returns a sealed file in memory that holds the plan.
-func writePlan(s stage2Plan) (*os.File, error) {
-	fd, err := unix.MemfdCreate("plan", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+// sealedFile returns a file in memory that nobody can change.
+func sealedFile(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, &os.SyscallError{Syscall: "memfd_create", Err: err}
 	}
-	file := os.NewFile(uintptr(fd), "plan")
-	if _, err := file.Write(s.encode()); err != nil {
+	file := os.NewFile(uintptr(fd), name)
+	if _, err := file.Write(content); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL

@@ -12,9 +12,12 @@ import (
 	"hdjail/jail"
 )
 
-// explainStart turns libcontainer's refusal into what the user can act on: if this host makes no user namespace, that is
-// the cause, whatever step it surfaced in.
-func (r *Runner) explainStart(err error) error {
+// explainStart turns libcontainer's refusal into what the user can act on: what a program of ours has reported, or, if this
+// host makes no user namespace, that, whatever step it surfaced in.
+func (r *Runner) explainStart(p *process, err error) error {
+	if reported := p.reportedError(); reported != nil {
+		return reported
+	}
 	if missing := ProbeNamespaces(); missing != nil {
 		return missing
 	}

@@ -81,12 +81,11 @@ func (p *process) closeFiles() {
 	}
 }
 
-// destroy ends what is left of the container and removes its state and its cgroup.
+// destroy ends what is left of the container and removes its state and its cgroup. The control socket stays.
 func (p *process) destroy() {
 	if p.container != nil {
 		p.container.Destroy()
 	}
-	p.control.Close()
 }
 
 // message is one report of stage 2.
@@ -170,6 +169,16 @@ func (p *process) receive(messages chan<- message) {
 		}
 		messages <- m
 	}
+}
+
+// reportedError is what a program in the jail has said of why it did not start, if it said anything.
+func (p *process) reportedError() error {
+	buffer := make([]byte, 1024)
+	n, _, err := unix.Recvfrom(int(p.control.Fd()), buffer, unix.MSG_DONTWAIT)
+	if err != nil || n == 0 {
+		return nil
+	}
+	return p.handle(message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 4)}, &jail.Result{})
 }
 
 func receivedFile(oob []byte) *os.File {

@@ -46,6 +46,7 @@ type Runner struct {
 	stage2  *os.File
 	dir     *runDir
 	filters func() ([][]byte, error)
+	hook    bool // our own program mounts, else libcontainer does
 }
 
 var _ jail.Runner = (*Runner)(nil)
@@ -72,6 +73,7 @@ func New(options Options) (*Runner, error) {
 		stage2:  exe,
 		dir:     dir,
 		filters: sync.OnceValues(compileFilters),
+		hook:    hookWorks(),
 	}, nil
 }
 
@@ -127,6 +129,7 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 	if err != nil {
 		return result, err
 	}
+	defer p.control.Close()
 	defer p.destroy()
 	pinned.close()
 	result, err = p.supervise(ctx)
@@ -153,7 +156,7 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 	if err := p.openStreams(); err != nil {
 		return nil, &jail.SetupError{Phase: "streams", Err: err}
 	}
-	if p.plan, err = writePlan(stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids}); err != nil {
+	if p.plan, err = sealedFile("plan", stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids}.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
 	limits := planLimits(c.Limits, r.root, hardLimit)
@@ -161,16 +164,25 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root
-	if p.container, err = libcontainer.Create(filepath.Join(r.dir.path, "state"), randomName(), config); err != nil {
-		return nil, &jail.SetupError{Phase: "configuration", Err: err}
-	}
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
 	}
+	if r.hook {
+		h, err := newHook(c.Mounts, root.over, pinned, r.root)
+		if err != nil {
+			return nil, err
+		}
+		defer h.close()
+		h.config(config)
+		p.init.ExtraFiles = append(append(p.init.ExtraFiles, h.list), h.trees...)
+	}
+	if p.container, err = libcontainer.Create(filepath.Join(r.dir.path, "state"), randomName(), config); err != nil {
+		return nil, &jail.SetupError{Phase: "configuration", Err: err}
+	}
 	if err := p.container.Run(p.init); err != nil {
 		p.destroy()
-		return nil, r.explainStart(err)
+		return nil, r.explainStart(p, err)
 	}
 	p.closeChildEnds()
 	return p, nil
