@@ -26,10 +26,10 @@ demo: build ## build a small real stack in jails and link it into a profile
 	@scripts/ensure demo
 	@scripts/demo
 
+# Go caches a passed test, not seeing that bin/hdjail has changed, which some of them run: hence -count=1.
 test: build ## vet and test everything
 	@scripts/ensure test
 	go vet -tags '$(TAGS)' ./...
-	# -count=1: Go does not see that bin/hdjail, which integration runs, has changed.
 	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
 
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
