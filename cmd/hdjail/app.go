@@ -180,7 +180,7 @@ func (a *app) runner() (*container.Runner, error) {
 	if a.openRunner != nil {
 		return a.openRunner, nil
 	}
-	if err := container.Reexec(); err != nil {
+	if err := container.Reexec(container.DefaultOptions().RunDir); err != nil {
 		return nil, err
 	}
 	s, err := a.store()

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/cgroups"
-	_ "github.com/opencontainers/cgroups/devices" // device rules of cgroups, which libcontainer always sets
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
 

@@ -19,7 +19,7 @@ func TestPlanLimits(t *testing.T) {
 	none := func(int) uint64 { return unlimited }
 
 	grouped := planLimits(limits, true, none)
-	if grouped.resources.Memory != 1<<30 || *grouped.resources.PidsLimit != 100 || grouped.resources.CpuQuota != 150000 {
+	if grouped.resources.Memory != 1<<30 || grouped.enforced["pids"] != "rlimit" || grouped.resources.CpuQuota != 150000 {
 		t.Errorf("resources of the group: %+v", grouped.resources)
 	}
 	if grouped.enforced["memory"] != "cgroup" || len(grouped.missing) != 0 {

@@ -17,9 +17,11 @@ import (
 
 // TestMain runs the tests from a sealed copy, as the product does.
 func TestMain(m *testing.M) {
-	if err := Reexec(); err != nil {
+	dir := filepath.Join(os.TempDir(), "hdjail-seal-test")
+	if err := Reexec(dir); err != nil {
 		panic(err)
 	}
+	os.Remove(dir)
 	goleak.VerifyTestMain(m)
 }
 

@@ -177,7 +177,7 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 		h.config(config)
 		p.init.ExtraFiles = append(append(p.init.ExtraFiles, h.list), h.trees...)
 	}
-	if p.container, err = libcontainer.Create(filepath.Join(r.dir.path, "state"), randomName(), config); err != nil {
+	if p.container, err = createContainer(filepath.Join(r.dir.path, "state"), config); err != nil {
 		return nil, &jail.SetupError{Phase: "configuration", Err: err}
 	}
 	if err := p.container.Run(p.init); err != nil {

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reexec replaces an ordinary user's process by a sealed copy of itself, unless it is one already; jail/reexec makes the
-// copy before Go starts again. libcontainer would else copy the program for each jail (CVE-2019-5736). Root needs no copy:
-// its program is shown to jails through a read-only overlay. Reexec returns only with an error, or when there was nothing
-// to do; call it before anything that cannot be done twice.
-func Reexec() error {
-	if os.Geteuid() == 0 || exeseal.IsSelfExeCloned() {
+// Reexec replaces this process by a sealed copy of itself, unless it is one already or needs none; jail/reexec makes the
+// copy before Go starts again. libcontainer would else copy the program for each jail (CVE-2019-5736). Root needs none
+// where its program can be shown to jails through a read-only overlay, which is tried with dir, as in Options.RunDir. Reexec
+// returns only with an error, or when there was nothing to do; call it before anything that cannot be done twice.
+func Reexec(dir string) error {
+	if exeseal.IsSelfExeCloned() || os.Geteuid() == 0 && overlayWorks(dir) {
 		return nil
 	}
 	if _, again := os.LookupEnv(sealVariable); again {
@@ -21,6 +21,18 @@ func Reexec() error {
 	}
 	err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), sealVariable+"=1"))
 	return &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
+}
+
+func overlayWorks(dir string) bool {
+	if ownDirectory(dir) != nil {
+		return true // the Runner will say what is wrong with it
+	}
+	file, err := exeseal.CloneSelfExe(dir)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return !exeseal.IsCloned(file)
 }
 
 // sealVariable asks jail/reexec for the copy; it is gone in the sealed program.
