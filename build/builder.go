@@ -212,7 +212,7 @@ func (r *run) collect(ctx context.Context) (collect.Result, error) {
 	if do == nil {
 		do = collect.Collect
 	}
-	o := collect.Options{UID: r.scratch.UID, Artifact: r.artifact(), Allowed: r.allowed}
+	o := collect.Options{UID: r.scratch.UID, Artifact: r.artifact(), MaxBytes: r.limits.Output, Allowed: r.allowed}
 	for _, d := range r.t.Closure {
 		if !d.Many {
 			o.Dependencies = append(o.Dependencies, d.Public)
@@ -224,6 +224,9 @@ func (r *run) collect(ctx context.Context) (collect.Result, error) {
 	result, err := do(ctx, r.scratch.Out(), o)
 	var refused *collect.RefusedError
 	if errors.As(err, &refused) {
+		if refused.Kind == "too-large" {
+			return result, r.failure("limits", "left more than its limit of output: "+err.Error(), err)
+		}
 		return result, r.failure("output", "left an output that cannot be kept: "+err.Error(), err)
 	}
 	return result, err

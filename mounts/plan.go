@@ -76,11 +76,16 @@ func (e *TargetError) Error() string {
 // Target give *ConflictError, unless they are equal; a Target that is not absolute and clean, or that lies below a File,
 // Symlink or Bind of a file, gives *TargetError. Safe for concurrent use.
 func Plan(entries []Entry) (Table, error) {
-	sorted := slices.Clone(entries)
-	slices.SortStableFunc(sorted, func(a, b Entry) int { return cmp.Compare(sortKey(a.Target), sortKey(b.Target)) })
-	var planned []Entry
+	keys := make([]string, len(entries))
+	order := make([]int, len(entries))
+	for i, e := range entries {
+		keys[i], order[i] = sortKey(e.Target), i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
+	planned := make([]Entry, 0, len(entries))
 	leaf := map[string]bool{}
-	for _, e := range sorted {
+	for _, i := range order {
+		e := entries[i]
 		if err := checkTarget(e); err != nil {
 			return Table{}, err
 		}

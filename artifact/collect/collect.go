@@ -28,6 +28,8 @@ type Options struct {
 	Dependencies []string
 	// Direct are the public names of the direct dependencies, which "../NAME" leads to from the root of the tree.
 	Direct []string
+	// MaxBytes bounds the content of all files together; 0 is no bound.
+	MaxBytes int64
 	// Allowed reports whether an absolute link may lead to the path, which is clean; nil allows none but those above.
 	Allowed func(path string) bool
 }

@@ -19,6 +19,7 @@ type judge struct {
 	root   *os.File
 	caller int
 	inodes map[inode]linked
+	bytes  int64
 	// through are the directories that links go up from again, with the link: they have to be no links themselves.
 	through map[string]string
 }
@@ -52,6 +53,9 @@ func (j *judge) entry(n *tree.Node) error {
 	default:
 		if n.Stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
 			return refuse("set-id", "its mode is %04o", n.Stat.Mode&0o7777)
+		}
+		if j.bytes += n.Stat.Size; j.MaxBytes > 0 && j.bytes > j.MaxBytes {
+			return refuse("too-large", "the files up to this one hold %d bytes, more than the limit of %d", j.bytes, j.MaxBytes)
 		}
 	}
 	if n.Stat.Nlink > 1 {

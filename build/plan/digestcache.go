@@ -20,7 +20,7 @@ import (
 // DigestCache remembers digests of whitelisted files and trees for as long as stat(2) tells the same of every entry, so
 // that a large one is read once. Losing the cache costs time only. Safe for concurrent use, by several processes too.
 type DigestCache struct {
-	// Dir holds the cache; nobody else can write to it.
+	// Dir holds the cache, and is made when it is absent; nobody else can write to it.
 	Dir string
 	// Compute gives the digest of a path that is not known.
 	Compute func(ctx context.Context, path string) (artifact.TreeDigest, error)
@@ -58,8 +58,9 @@ func (c *DigestCache) Digest(ctx context.Context, path string) (artifact.TreeDig
 
 // remember writes an entry. Not being able to is no error of whoever asked for the digest.
 func (c *DigestCache) remember(entry, text string) {
-	temporary, err := os.CreateTemp(c.Dir, ".new-")
-	if err != nil {
+	err := os.MkdirAll(c.Dir, 0o755)
+	temporary, createErr := os.CreateTemp(c.Dir, ".new-")
+	if err = errors.Join(err, createErr); err != nil {
 		return
 	}
 	_, err = temporary.WriteString(text)

@@ -57,10 +57,10 @@ func TestDigestCache(t *testing.T) {
 	}
 	digest(5)
 	digest(6)
-	c.Dir = filepath.Join(dir, "none") // nor where there is no place
+	c.Dir = filepath.Join(opt, "new", "none") // nor where there is no place: new is a file
 	later = time.Now().Add(time.Hour)
 	digest(7)
-	if _, err := c.Digest(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := c.Digest(t.Context(), filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing path: %v", err)
 	}
 }

@@ -123,6 +123,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 		return nil, err
 	}
 	if missing(results) {
+		a.warnOfMode(results)
 		if b.Runner, err = a.runner(); err != nil {
 			return nil, err
 		}
@@ -136,6 +137,16 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	b.Events = sink
 	results, err = b.Realize(c.Context, p, options)
 	return targets(p, results), errors.Join(err, sink.finish(diagnoseExit(err)))
+}
+
+// warnOfMode says what mode fail does not do yet.
+func (a *app) warnOfMode(results []build.Result) {
+	for _, r := range results {
+		if len(r.Realizations) == 0 && r.Step.Mode == policies.ModeFail {
+			a.out.warn("mode fail hides what is outside the whitelist, as hide does, but this version records no accesses that could fail a build")
+			return
+		}
+	}
 }
 
 func diagnoseExit(err error) int {

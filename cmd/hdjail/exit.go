@@ -195,7 +195,7 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0012", Help: helps(list("there are ", e.Known))}
 	}),
 	on(func(e *match.ManyError) problem {
-		return problem{Code: "HJ0037", Help: helps("choose one: --match NAME=exact:ID")}
+		return problem{Code: "HJ0037", Help: helps("this version can choose none of several: build into another store with --store DIR")}
 	}),
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),

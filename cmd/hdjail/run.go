@@ -155,15 +155,12 @@ func (o runOptions) chooseMode(args []string) (policies.Mode, error) {
 
 // runView is what the command sees.
 func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scratch *jail.Scratch) (v jailplan.View, err error) {
-	v = jailplan.View{Name: "run", Mode: mode, Scratch: scratch}
+	v = jailplan.View{Name: "run", Mode: mode, Scratch: scratch, Home: a.home, HideHome: o.hideHome}
 	if v.Policy, err = policies.Shipped("default"); err != nil {
 		return v, err
 	}
 	if v.Paths, err = a.runPaths(o); err != nil {
 		return v, err
-	}
-	if !o.hideHome {
-		v.Home = a.home
 	}
 	if !mode.Contains() {
 		for _, p := range v.Paths {

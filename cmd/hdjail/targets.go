@@ -43,7 +43,8 @@ func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digestHostPath,
+	digests := plan.DigestCache{Dir: filepath.Join(a.openStore.HostDir(), "paths"), Compute: digestHostPath, Now: a.now}
+	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digests.Digest,
 		Home: a.home, Mode: r.mode, Matches: r.matches}
 	return resolver.Resolve(ctx, graph)
 }

@@ -128,17 +128,23 @@ func probeScratch(dir string) jail.Feature {
 	return f
 }
 
+// probeCgroup looks for a group of our own to make groups in: as root, since ordinary users' limits are rlimits.
 func probeCgroup() jail.Feature {
-	f := jail.Feature{Name: "cgroups", Lost: "memory and CPU limits of a spec are not enforced for all processes together"}
+	f := jail.Feature{Name: "cgroups", Lost: "a memory limit holds each process by itself, and a CPU limit is not enforced"}
 	f.Detail = map[cgroups3.CGMode]string{cgroups3.Legacy: "v1", cgroups3.Hybrid: "v1 and v2 (hybrid)", cgroups3.Unified: "v2",
 		cgroups3.Unavailable: "none"}[cgroups3.Mode()]
+	if os.Geteuid() != 0 {
+		f.Detail += ", used by root only"
+		f.Fix = "build as root where a spec's memory or CPU limit must hold all processes together"
+		return f
+	}
 	own, err := ownCgroup()
 	if err == nil {
 		err = unix.Access(own, unix.W_OK)
 	}
 	if err != nil {
 		f.Detail += ", " + err.Error()
-		f.Fix = "run in a delegated group, for example: systemd-run --user --scope -p Delegate=yes hdjail …; without it the caller's own limits rule"
+		f.Fix = "the runtime around hdjail must give it a writable cgroup; without one the limits of the caller rule"
 		return f
 	}
 	f.OK = true

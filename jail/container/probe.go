@@ -76,7 +76,7 @@ func namespaceFix(name string, err error) string {
 		{"/proc/sys/user/max_user_namespaces", "0", "an administrator runs: sysctl -w user.max_user_namespaces=15000 (and puts it in /etc/sysctl.d)"},
 		{"/proc/sys/user/max_" + short + "_namespaces", "0", "an administrator runs: sysctl -w user.max_" + short + "_namespaces=15000 (and puts it in /etc/sysctl.d)"},
 		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "an administrator runs: sysctl -w kernel.unprivileged_userns_clone=1 (and puts it in /etc/sysctl.d)"},
-		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "an administrator installs hdjail's AppArmor profile with the rule 'userns,', or runs: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "an administrator writes an AppArmor profile for hdjail with the rule 'userns,', or runs: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
 	} {
 		if value, e := os.ReadFile(s.file); e == nil && strings.TrimSpace(string(value)) == s.bad {
 			return s.fix
