@@ -148,6 +148,7 @@ type SetupError struct {
 	Err   error
 }
 
+// Error implements error, in one line.
 func (e *SetupError) Error() string { return fmt.Sprintf("set-up phase %s: %v", e.Phase, e.Err) }
 
 // Unwrap returns the cause.
@@ -160,6 +161,7 @@ type CommandError struct {
 	Err  error
 }
 
+// Error implements error, in one line.
 func (e *CommandError) Error() string { return fmt.Sprintf("start %s in the jail: %v", e.Path, e.Err) }
 
 // Unwrap returns the cause.
@@ -173,6 +175,7 @@ type Unsupported struct {
 	Err     error
 }
 
+// Error implements error, in one line.
 func (e *Unsupported) Error() string {
 	s := "this host does not offer " + e.Feature
 	if e.Minimum != "" {

@@ -61,6 +61,7 @@ type Table struct {
 // ConflictError reports two entries that want the same target.
 type ConflictError struct{ Target, First, Second string }
 
+// Error implements error, in one line.
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("plan mounts: %s is wanted twice, for %s and for %s", e.Target, e.First, e.Second)
 }
@@ -68,6 +69,7 @@ func (e *ConflictError) Error() string {
 // TargetError reports an entry that cannot be planned, and why.
 type TargetError struct{ Target, Reason string }
 
+// Error implements error, in one line.
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("plan mounts: target %q %s", e.Target, e.Reason)
 }

@@ -100,7 +100,8 @@ func TestTempNames(t *testing.T) {
 			t.Errorf("%q: abandoned %v, want %v", name, got, want)
 		}
 	}
-	if h.TempName() == h.TempName() || !IsTempName(h.TempName()) || IsTempName("notes.txt") {
+	one, other := h.TempName(), h.TempName()
+	if one == other || !IsTempName(one) || IsTempName("notes.txt") {
 		t.Error("temporary names are not what they should be")
 	}
 }

@@ -65,7 +65,7 @@ func TestLayout(t *testing.T) {
 	d := sample("b", a.Derivation)
 	b, err := runIn(s, d, only(a.Derivation, a.ID), map[string]string{"b": "b"})
 	must(t, err)
-	want := fmt.Sprintf(`. drwxr-xr-x 
+	want := `. drwxr-xr-x 
 builds drwxr-xr-x 
 builds/{A} drwxr-xr-x 
 builds/{A}/1 drwxr-xr-x 
@@ -99,7 +99,7 @@ sources drwxr-xr-x
 store drwxr-xr-x 
 store/{A}-a-1 Lrwxrwxrwx ../realizations/{ra}/out
 store/{B}-b-1 Lrwxrwxrwx ../realizations/{rb}/out
-`)
+`
 	names := strings.NewReplacer(a.Derivation.String(), "{A}", b.Derivation.String(), "{B}", a.ID.String(), "{ra}", b.ID.String(), "{rb}")
 	got := strings.Split(names.Replace(listing(t, s)), "\n")
 	wanted := strings.Split(want, "\n")

@@ -22,6 +22,7 @@ type PackageError struct {
 	Have          []string
 }
 
+// Error implements error, in one line.
 func (e *PackageError) Error() string {
 	if len(e.Have) == 0 {
 		return fmt.Sprintf("find source package %q: the configured archives have none of this name", e.Package)

@@ -8,12 +8,14 @@ import (
 // BadDigestError reports text that is not the digest of a source.
 type BadDigestError struct{ Text string }
 
+// Error implements error, in one line.
 func (e *BadDigestError) Error() string { return fmt.Sprintf("malformed source digest %q", e.Text) }
 
 // DigestError reports content that is not what its digest promises. Nothing of it was kept or placed. URL is where it
 // came from, a path for content of the store.
 type DigestError struct{ Want, Got, URL string }
 
+// Error implements error, in one line.
 func (e *DigestError) Error() string {
 	return fmt.Sprintf("verify %q: digest is %s, not %s", e.URL, e.Got, e.Want)
 }
@@ -26,6 +28,7 @@ type MissingError struct {
 	Offline bool
 }
 
+// Error implements error, in one line.
 func (e *MissingError) Error() string {
 	if !e.Offline {
 		return fmt.Sprintf("find source %q: not in the store", e.Digest)
@@ -46,6 +49,7 @@ type FetchError struct {
 	Attempts []Attempt
 }
 
+// Error implements error, in one line.
 func (e *FetchError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "fetch %q: no place has it", e.Digest)
@@ -67,6 +71,7 @@ func (e *FetchError) Unwrap() []error {
 // ToolError reports a program of the host that is needed and not there. Fix is what to do about it, one line.
 type ToolError struct{ Tool, Fix string }
 
+// Error implements error, in one line.
 func (e *ToolError) Error() string {
 	return fmt.Sprintf("find program %q: not installed (%s)", e.Tool, e.Fix)
 }

@@ -25,6 +25,7 @@ type LineError struct {
 	Text string
 }
 
+// Error implements error, in one line.
 func (e *LineError) Error() string {
 	return fmt.Sprintf("read apt sources: line %d: malformed %q", e.Line, e.Text)
 }

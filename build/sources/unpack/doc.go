@@ -40,6 +40,7 @@ type Refusal struct {
 	Err        error
 }
 
+// Error implements error, in one line.
 func (r *Refusal) Error() string {
 	text := fmt.Sprintf("unpack %q: %s", r.Name, r.Kind)
 	if r.Name == "" {
