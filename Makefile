@@ -5,7 +5,8 @@ TAGS        := seccomp osusergo netgo
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-export PATH        := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin
+# scripts/ensure-go puts Go there, if it must.
+export PATH        := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hdjail/go/bin:$(PATH):/usr/local/go/bin
 export CGO_ENABLED := 1
 export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
 
