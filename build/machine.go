@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hdjail/build/jailplan"
@@ -67,8 +68,11 @@ func PrepareScratch(c jail.Config) error {
 		return fmt.Errorf("prepare scratch: %w", err)
 	}
 	defer root.Close()
-	if err := emptyFile(root, filepath.Base(jailplan.Blank(c.Scratch))); err != nil {
-		return fmt.Errorf("prepare scratch: %w", err)
+	blank := jailplan.Blank(c.Scratch)
+	if slices.ContainsFunc(c.Mounts.Entries, func(e mounts.Entry) bool { return e.Source == blank }) {
+		if err := emptyFile(root, filepath.Base(blank)); err != nil {
+			return fmt.Errorf("prepare scratch: %w", err)
+		}
 	}
 	for _, over := range c.Mounts.Entries {
 		inScratch, ok := strings.CutPrefix(over.Source, c.Scratch.Dir+"/")

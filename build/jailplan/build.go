@@ -3,6 +3,7 @@ package jailplan
 import (
 	"encoding/json"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 
@@ -28,6 +29,7 @@ type Build struct {
 func (b Build) Config() (jail.Config, error) {
 	table, err := b.table(
 		mounts.Entry{Target: b.Artifact, Kind: mounts.Bind, Source: b.Scratch.Out(), Directory: true, Writable: true, Why: "$ARTIFACT"},
+		mounts.Entry{Target: path.Dir(scriptPath), Kind: mounts.Skeleton, Why: "the build's own"},
 		mounts.Entry{Target: scriptPath, Kind: mounts.File, Source: b.Derivation.Script, Why: "the script"})
 	if err != nil {
 		return jail.Config{}, err

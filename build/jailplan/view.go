@@ -113,10 +113,9 @@ func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 			entries = append(entries, e)
 		}
 	}
+	// What differs from build to build lies in directories of its own, so that the rest of the root can be shared.
 	for _, store := range v.Stores {
-		if slices.ContainsFunc(entries, func(e mounts.Entry) bool { return e.Kind == mounts.Bind && mounts.Below(e.Target, store) }) {
-			entries = append(entries, mounts.Entry{Target: store, Kind: mounts.Skeleton, Why: "the store, of which only dependencies are shown"})
-		}
+		entries = append(entries, mounts.Entry{Target: store, Kind: mounts.Skeleton, Why: "the store, of which only dependencies are shown"})
 	}
 	entries = append(entries, v.secrets(entries)...)
 	entries = append(entries, v.dependencies()...)

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
+	"strconv"
 	"time"
 
 	"hdjail/artifact"
@@ -180,7 +180,11 @@ func (a *app) runner() (*container.Runner, error) {
 	if a.openRunner != nil {
 		return a.openRunner, nil
 	}
-	if err := container.Reexec(container.DefaultOptions().RunDir); err != nil {
+	o := container.DefaultOptions()
+	if isRoot() {
+		o.RunDir = container.ChooseRunDir("/run/hdjail", "/dev/shm/hdjail-0", "/run/hdjail")
+	}
+	if err := container.Reexec(o.RunDir); err != nil {
 		return nil, err
 	}
 	s, err := a.store()
@@ -190,7 +194,6 @@ func (a *app) runner() (*container.Runner, error) {
 	if _, err := s.Sweep(context.Background()); err != nil { // what a killed process left; none of it can be in our way
 		a.out.warn("%v", err)
 	}
-	o := container.DefaultOptions()
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
 			return nil, err
@@ -203,14 +206,15 @@ func (a *app) runner() (*container.Runner, error) {
 	return a.openRunner, nil
 }
 
-// userRunDir is where an ordinary user's jails have their mount points: in memory where the system has a place for that,
-// else in the store. Never in /tmp, where others could be there first.
+// userRunDir is where an ordinary user's jails have their mount points: in memory where there is a place for that, else in
+// the store.
 func (a *app) userRunDir() (string, error) {
-	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if info, err := os.Stat(dir); err == nil && filepath.IsAbs(dir) {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Geteuid() && info.Mode().Perm()&0o022 == 0 {
-			return filepath.Join(dir, "hdjail"), nil
-		}
+	candidates := []string{"/dev/shm/hdjail-" + strconv.Itoa(os.Geteuid())}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		candidates = append([]string{filepath.Join(dir, "hdjail")}, candidates...)
+	}
+	if dir := container.ChooseRunDir(append(candidates, "")...); dir != "" {
+		return dir, nil
 	}
 	s, err := a.store()
 	if err != nil {

@@ -84,7 +84,7 @@ func mountOf(e mounts.Entry, over string) *configs.Mount {
 		m.Source = "devpts"
 		m.Data = "newinstance,ptmxmode=0666,mode=0620"
 	case mounts.Skeleton:
-		m.Device, m.Source = "bind", filepath.Join(over, e.Target)
+		m.Device, m.Source = "bind", filepath.Join(over, overName(e.Target))
 		m.Flags |= unix.MS_BIND
 	case mounts.Bind:
 		m.Flags |= unix.MS_BIND

@@ -76,6 +76,7 @@ func newRunner(t testing.TB) *Runner {
 	t.Helper()
 	options := DefaultOptions()
 	options.RunDir = filepath.Join(scratchParent(t), "run")
+	options.LeaseDir = options.RunDir
 	r, err := New(options)
 	if err != nil {
 		t.Fatal(err)

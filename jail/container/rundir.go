@@ -56,6 +56,19 @@ func (d *runDir) close() error {
 	return errors.Join(os.RemoveAll(d.path), d.lock.Close())
 }
 
+// ChooseRunDir returns the first candidate that lies in memory and can be a run-time directory of ours, else the last one.
+// Others may have been there first: such a candidate is passed over.
+func ChooseRunDir(candidates ...string) string {
+	last := len(candidates) - 1
+	for _, dir := range candidates[:last] {
+		var fs unix.Statfs_t
+		if unix.Statfs(filepath.Dir(dir), &fs) == nil && fs.Type == unix.TMPFS_MAGIC && ownDirectory(dir) == nil {
+			return dir
+		}
+	}
+	return candidates[last]
+}
+
 // sweepRunDirs removes directories whose processes are gone.
 func sweepRunDirs(parent string) error {
 	left, err := filepath.Glob(filepath.Join(parent, "jails-*"))

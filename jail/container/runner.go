@@ -25,18 +25,22 @@ import (
 
 // Options are the site's settings of a Runner.
 type Options struct {
-	// RunDir holds mount points and state of running jails, and root's leases. It is made with mode 0711 when absent, and
-	// must be reachable by the build's uid, so not below a directory that only root may enter. A file system in memory is
-	// best.
+	// RunDir holds mount points and state of running jails, a few dozen small files each: best in memory, see ChooseRunDir.
+	// It is made with mode 0711 when absent, and must be reachable by the build's uid, so not below a directory that only
+	// root may enter.
 	RunDir string
+	// LeaseDir holds the locks on the uids that root leases: one place for all Runners of the machine. It is made like
+	// RunDir.
+	LeaseDir string
 	// FirstUID and UIDs are the range of host ids that root leases to builds, one to a jail at a time.
 	FirstUID, UIDs int
 }
 
-// DefaultOptions are those of an installation without configuration; ordinary users need another RunDir. The range of ids lies above what systemd gives to
-// containers and below 2^31 (systemd's UIDS-GIDS document), so it belongs to nobody.
+// DefaultOptions are those of an installation without configuration, for root; ordinary users need a RunDir of their own.
+// The range of ids lies above what systemd gives to containers and below 2^31 (systemd's UIDS-GIDS document), so it belongs
+// to nobody.
 func DefaultOptions() Options {
-	return Options{RunDir: "/run/hdjail", FirstUID: 1900000000, UIDs: 256}
+	return Options{RunDir: "/run/hdjail", LeaseDir: "/run/hdjail", FirstUID: 1900000000, UIDs: 256}
 }
 
 // Runner starts jails. It is safe for concurrent use; make one a process.

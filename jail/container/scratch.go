@@ -58,8 +58,8 @@ func populate(s *jail.Scratch) error {
 
 // leaseUID takes a host uid that no other jail has. The lock on its file ends with this process at the latest.
 func (r *Runner) leaseUID() (uid int, release func() error, err error) {
-	dir := filepath.Join(r.options.RunDir, "uids")
-	if err := ownDirectory(dir); err != nil {
+	dir := filepath.Join(r.options.LeaseDir, "uids")
+	if err := errors.Join(ownDirectory(r.options.LeaseDir), ownDirectory(dir)); err != nil {
 		return 0, nil, err
 	}
 	for uid := r.options.FirstUID; uid < r.options.FirstUID+r.options.UIDs; uid++ {

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -103,6 +105,8 @@ func belongs(table mounts.Table, e mounts.Entry) (needed, own bool) {
 	return !below || over.Kind == mounts.Skeleton, below
 }
 
+// fill makes what belongs in dir. The jail's own directory holds each mounts.Skeleton entry as a directory with a short
+// name, see overName.
 func fill(dir string, table mounts.Table, own bool) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -111,10 +115,14 @@ func fill(dir string, table mounts.Table, own bool) error {
 	defer root.Close()
 	for _, e := range table.Entries {
 		if needed, isOwn := belongs(table, e); needed && isOwn == own {
-			err = add(root, e)
+			name := e.Target[1:]
+			if over, below := table.Under(e.Target); below {
+				name = overName(over.Target) + e.Target[len(over.Target):]
+			}
+			err = add(root, name, e)
 		}
 		if err == nil && own && e.Kind == mounts.Skeleton {
-			err = root.MkdirAll(e.Target[1:], 0o755)
+			err = root.Mkdir(overName(e.Target), 0o755)
 		}
 		if err != nil {
 			return fmt.Errorf("make mount point %q: %w", e.Target, err)
@@ -123,8 +131,13 @@ func fill(dir string, table mounts.Table, own bool) error {
 	return nil
 }
 
-func add(dir *os.Root, e mounts.Entry) error {
-	name := e.Target[1:]
+// overName is the name of a mounts.Skeleton entry's content in the jail's own directory.
+func overName(target string) string {
+	sum := sha256.Sum256([]byte(target))
+	return hex.EncodeToString(sum[:8])
+}
+
+func add(dir *os.Root, name string, e mounts.Entry) error {
 	if parent := path.Dir(name); parent != "." {
 		if err := dir.MkdirAll(parent, 0o755); err != nil {
 			return err

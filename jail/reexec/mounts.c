@@ -39,11 +39,38 @@ static void fail(const char *detail)
 	_exit(1);
 }
 
-// A mount point inside the root directory, whatever links lead to it.
-static int open_target(const char *target)
+// A path inside the root directory, whatever links lead to it.
+static int open_inside(const char *path)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	int fd = (int)syscall(SYS_openat2, AT_FDCWD, target, &how, sizeof how);
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+// Mount points are there already, but for those in file systems that this hook has mounted empty.
+static int open_target(const char *target, int is_dir)
+{
+	char path[4096];
+	int fd = open_inside(target), parent = -1;
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT || snprintf(path, sizeof path, "%s", target) >= (int)sizeof path)
+		fail(target);
+	for (char *name = path + 1, *end; *name; name = end) {
+		name[-1] = 0;
+		close(parent);
+		parent = open_inside(*path ? path : "/");
+		name[-1] = '/';
+		end = strchrnul(name, '/');
+		int last = *end == 0;
+		*end = 0;
+		int made = last && !is_dir ? mknodat(parent, name, S_IFREG | 0444, 0) : mkdirat(parent, name, 0755);
+		if (made != 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
+			fail(path);
+		if (!last)
+			*end++ = '/';
+	}
+	close(parent);
+	fd = open_inside(target);
 	if (fd < 0)
 		fail(target);
 	return fd;
@@ -59,7 +86,10 @@ static void bind_mount(const struct op *op, const char *source, const char *targ
 		if (tree < 0 || syscall(SYS_mount_setattr, tree, "", EMPTY_PATH | recursive, &attr, sizeof attr) != 0)
 			fail(source);
 	}
-	int point = open_target(target);
+	struct stat st;
+	if (fstat(tree, &st) != 0)
+		fail(source);
+	int point = open_target(target, S_ISDIR(st.st_mode));
 	if (syscall(SYS_move_mount, tree, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
 		fail(target);
 	close(tree);
@@ -69,7 +99,7 @@ static void bind_mount(const struct op *op, const char *source, const char *targ
 static void filesystem(const struct op *op, const char *type, const char *target, const char *data)
 {
 	char path[64];
-	int point = open_target(target);
+	int point = open_target(target, 1);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", point);
 	if (mount(type, path, type, op->flags, data) != 0)
 		fail(target);
