@@ -30,6 +30,15 @@ type closureEntry struct {
 	Report   Report   `json:"report"`
 }
 
+// ownerEntry is the cache of the owner of one path. It holds while Database and Stamp are what they were.
+type ownerEntry struct {
+	Path     string `json:"path"`
+	Database string `json:"database"`
+	Stamp    stamp  `json:"stamp"`
+	Name     string `json:"name"`
+	Owned    bool   `json:"owned"`
+}
+
 func (h *Host) stamp(name string) stamp {
 	s := stamp{Path: name}
 	if info, err := os.Lstat(filepath.Join(h.cfg.Root, name)); err == nil {

@@ -111,8 +111,23 @@ func (h *Host) Pin(ctx context.Context, names []string) ([]Pinned, error) {
 
 // Owner returns the installed package that owns a path of the host, named as Pin takes it, and whether there is one. A
 // link that no package owns, like one of update-alternatives, belongs to the package that owns what it points to.
+// The answer is remembered while the database and the path are what they were.
 func (h *Host) Owner(ctx context.Context, path string) (string, bool, error) {
-	return h.cfg.Database.Owner(ctx, path)
+	database, err := h.cfg.Database.Fingerprint(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	file := h.cacheFile(hashOf("owner", path))
+	var known ownerEntry
+	if load(file, &known) && known.Path == path && known.Database == database && known.Stamp == h.stamp(path) {
+		return known.Name, known.Owned, nil
+	}
+	known = ownerEntry{Path: path, Database: database, Stamp: h.stamp(path)}
+	if known.Name, known.Owned, err = h.cfg.Database.Owner(ctx, path); err != nil {
+		return "", false, err
+	}
+	_ = save(file, known) // not being able to remember is no error of whoever asked
+	return known.Name, known.Owned, nil
 }
 
 const digestPrefix = "blake3:"
