@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hdjail/artifact/tree"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
 )
@@ -33,9 +34,9 @@ func (r *run) judge(result jail.Result) error {
 	case result.Exit != 0:
 		return r.failure("exit", fmt.Sprintf("ended with exit status %d", result.Exit), nil)
 	}
-	out, err := os.OpenRoot(r.scratch.Out())
+	out, err := r.openOutput()
 	if err != nil {
-		return err
+		return r.failure("output", "left an output that cannot be opened: "+err.Error(), err)
 	}
 	defer out.Close()
 	if empty, err := isEmpty(out); err != nil || empty {
@@ -61,6 +62,16 @@ func (r *run) judge(result jail.Result) error {
 func (r *run) failure(kind, reason string, err error) *Failure {
 	return &Failure{ID: r.t.Step.ID, Name: r.t.Step.Name(), Kind: kind, Reason: reason, Exit: r.result.Exit,
 		LogTail: r.log.last(), Err: err}
+}
+
+// openOutput opens the output directory, also one that the build has locked its owner out of.
+func (r *run) openOutput() (*os.Root, error) {
+	unlocked, err := tree.Open(r.scratch.Out(), true)
+	if err != nil {
+		return nil, err
+	}
+	defer unlocked.Close()
+	return os.OpenRoot(r.scratch.Out())
 }
 
 func isEmpty(root *os.Root) (bool, error) {

@@ -67,10 +67,10 @@ func (r *run) close() error {
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}
-	errs = append(errs, r.scratch.Close())
 	if r.temp != nil {
 		errs = append(errs, r.temp.Close())
 	}
+	errs = append(errs, r.scratch.Close()) // its uid may be leased again once nothing of it is left
 	return errors.Join(errs...)
 }
 
@@ -174,9 +174,13 @@ func (r *run) register(ctx context.Context, collected collect.Result, result jai
 	record := r.record()
 	record.Exit = result.Exit
 	_, err := r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
-		Out: r.scratch.Out(), Tree: collected.Tree, Log: r.logPath(), Record: record})
+		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Log: r.logPath(), Record: record})
 	return err
 }
+
+// reachesHost reports whether the build could have passed a descriptor of its output to a process outside: through a socket
+// among the host's paths. No network leads out, and what the store shows holds no sockets.
+func (r *run) reachesHost() bool { return len(r.view.Paths) > 0 || !r.view.Mode.Contains() }
 
 func (r *run) record() artifact.BuildRecord {
 	limits := map[string]float64{}

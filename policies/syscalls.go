@@ -61,13 +61,23 @@ var namespaceFlags = []uint64{
 	0x40000000, // CLONE_NEWNET
 }
 
-// refusedIoctls are terminal injection and inode flags that outlive a build.
+// refusedIoctls are terminal injection, and what outlives a build in the file system.
 var refusedIoctls = []uint64{
 	0x5412,     // TIOCSTI: types into the terminal (CVE-2019-7303)
 	0x541C,     // TIOCLINUX: pastes into the console (CVE-2023-1523)
 	0x40086602, // FS_IOC_SETFLAGS: immutable and append-only files
 	0x40046602, // FS_IOC32_SETFLAGS
 	0x401c5820, // FS_IOC_FSSETXATTR: project ids, inherited flags
+	0x40806685, // FS_IOC_ENABLE_VERITY: a file that nobody can change any more
+	// A snapshot of a whole btrfs subvolume may be taken by whoever owns one of its files, on kernels before 6.8, and
+	// subvolumes keep a tree from being removed.
+	0x50009401, // BTRFS_IOC_SNAP_CREATE
+	0x50009417, // BTRFS_IOC_SNAP_CREATE_V2
+	0x5000940e, // BTRFS_IOC_SUBVOL_CREATE
+	0x50009418, // BTRFS_IOC_SUBVOL_CREATE_V2
+	0x5000940f, // BTRFS_IOC_SNAP_DESTROY
+	0x5000943f, // BTRFS_IOC_SNAP_DESTROY_V2
+	0x4008941a, // BTRFS_IOC_SUBVOL_SETFLAGS
 }
 
 // Refusals are the rules of the first filter of every contained jail: what a build may not do whatever its policy says.

@@ -24,6 +24,8 @@ type Registration struct {
 	// moved into the store, or dropped when that has the realization already.
 	Out  string
 	Tree artifact.TreeDigest
+	// Copy takes the tree by copying: new files make descriptors worthless that the build may have passed on.
+	Copy bool
 	// Log is the path of the log, empty for none. It is compressed into the store and stays where it is.
 	Log string
 	// Audit is the compressed audit, nil for none.
@@ -142,9 +144,12 @@ func (s *Store) stageRealization(ctx context.Context, r *Registration, m manifes
 }
 
 // takeTree moves the output tree to target, which is not yet visible to anybody, and seals its root. From another file
-// system it is copied, and the copy digested again.
+// system, or when the build may have passed descriptors on, it is copied, and the copy digested again.
 func (s *Store) takeTree(ctx context.Context, r *Registration, target string) error {
-	err := unix.Rename(r.Out, target)
+	err := error(unix.EXDEV)
+	if !r.Copy {
+		err = unix.Rename(r.Out, target)
+	}
 	if errors.Is(err, unix.EXDEV) {
 		err = s.copyTree(ctx, r, target)
 	}

@@ -59,7 +59,9 @@ func passed(environ []string) map[string]string {
 // secretVariable reports whether a variable, by its name, holds a secret or leads to one.
 func secretVariable(name string) bool {
 	upper := strings.ToUpper(name)
-	return slices.Contains([]string{"SSH_AUTH_SOCK", "GPG_AGENT_INFO", "XAUTHORITY", "KRB5CCNAME", "DBUS_SESSION_BUS_ADDRESS"}, upper) ||
-		slices.ContainsFunc([]string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "API_KEY", "ACCESS_KEY"},
+	return slices.Contains([]string{"SSH_AUTH_SOCK", "GPG_AGENT_INFO", "XAUTHORITY", "KRB5CCNAME", "DBUS_SESSION_BUS_ADDRESS", "MYSQL_PWD",
+		"SLURM_JWT", "DOCKER_AUTH_CONFIG"}, upper) ||
+		slices.ContainsFunc([]string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "API_KEY", "APIKEY", "ACCESS_KEY",
+			"PASSPHRASE"},
 			func(part string) bool { return strings.Contains(upper, part) })
 }

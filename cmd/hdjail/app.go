@@ -52,8 +52,10 @@ func newApp() (*app, error) {
 	if a.dir, err = os.Getwd(); err != nil {
 		return a, fmt.Errorf("find the working directory: %w", err)
 	}
-	if home := filepath.Clean(os.Getenv("HOME")); filepath.IsAbs(home) && home != "/" && isDirectory(home) {
-		a.home = home
+	// By its real path: what a link to it shows would not be hidden.
+	home := os.Getenv("HOME")
+	if real, err := filepath.EvalSymlinks(home); err == nil && filepath.IsAbs(home) && real != "/" && isDirectory(real) {
+		a.home = real
 	}
 	return a, nil
 }

@@ -91,17 +91,20 @@ func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, 
 	if err != nil {
 		return exitRunFailed, err
 	}
-	a.onClose(temp.Close)
 	scratch, err := runner.Scratch(ctx, temp.Dir)
 	if err != nil {
-		return exitRunFailed, err
+		return exitRunFailed, errors.Join(err, temp.Close())
 	}
 	a.onClose(scratch.Close)
+	a.onClose(temp.Close) // first, as long as nobody else can have the scratch's uid
 	view, err := a.runView(ctx, o, mode, scratch)
 	if err != nil {
 		return exitRunFailed, err
 	}
-	streams := a.streams()
+	streams, err := a.streams()
+	if err != nil {
+		return exitUsage, err
+	}
 	config, err := jailplan.Run{View: view, Args: args, Environ: a.environ, Set: a.setVariables(o.env, mode, streams.terminal),
 		Dir: a.dir, Terminal: streams.terminal}.Config()
 	if err == nil {

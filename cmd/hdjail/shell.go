@@ -64,7 +64,10 @@ func (a *app) shell(c *cli.Context, target string, command []string) error {
 	if len(command) > 0 {
 		visit.Command = command
 	}
-	s := a.streams()
+	s, err := a.streams()
+	if err != nil {
+		return err
+	}
 	visit.Stdin, visit.Stdout, visit.Stderr, visit.Terminal = s.in, s.out, s.err, s.terminal
 	a.describe(p.Targets[0])
 	result, err := b.Shell(c.Context, p, p.Targets[0], visit)

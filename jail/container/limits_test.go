@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -45,6 +46,8 @@ func TestRunStopsAtLimits(t *testing.T) {
 		{"wall", "while :; do :; done", "wall", jail.Limits{Wall: 200 * time.Millisecond}},
 		{"silence", "trap '' TERM; echo once; kill -STOP $$", "silence", jail.Limits{Silence: 300 * time.Millisecond}},
 		{"log", "while echo line; do :; done", "log", jail.Limits{Log: 10000}},
+		// Output while it is being stopped resets the clock, but not the verdict.
+		{"bye", "trap 'echo bye; exit 0' TERM; sleep 60 & wait", "silence", jail.Limits{Silence: 300 * time.Millisecond}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRunner(t)
@@ -55,6 +58,9 @@ func TestRunStopsAtLimits(t *testing.T) {
 			result, err := r.Run(context.Background(), c)
 			if err != nil || result.Stopped != test.stopped {
 				t.Errorf("stopped by %q, want %q; error %v", result.Stopped, test.stopped, err)
+			}
+			if test.limits.Log > 0 && int64(out.Len()) > test.limits.Log {
+				t.Errorf("%d bytes were passed on, above the limit of %d", out.Len(), test.limits.Log)
 			}
 			if result.Wall > grace+5*time.Second {
 				t.Errorf("it took %v to stop", result.Wall)
@@ -103,6 +109,32 @@ func TestRunNamesTheLimit(t *testing.T) {
 	c.Limits.Memory = 32 << 20
 	if result, err := r.Run(context.Background(), c); err != nil || result.Stopped != "memory" {
 		t.Errorf("150 MB of memory with a limit of 32 MiB: %+v, error %v", result, err)
+	}
+}
+
+// A writer outside the jail that holds the pipe open cannot hold the runner.
+func TestRunEndsWithTheJail(t *testing.T) {
+	r := newRunner(t)
+	c := hostConfig(t, r, "echo hello")
+	o, err := newOutput(jail.Config{Stdout: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	smuggled, err := unix.Dup(int(o.stdout.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(smuggled)
+	o.closeChildEnds()
+	started := time.Now()
+	o.finish()
+	if took := time.Since(started); took > drainTime+5*time.Second {
+		t.Errorf("finish took %v", took)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := r.Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled run: %v", err)
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 // output carries what the jail prints to the writers of its Config, and counts it.
 type output struct {
 	stdout, stderr *os.File // the jail's ends
-	owned          []*os.File
+	owned, reading []*os.File
+	limit          int64
 	bytes          atomic.Int64
 	last           atomic.Int64 // time of the last byte, Unix nanoseconds
 	copies         sync.WaitGroup
@@ -21,7 +22,7 @@ type output struct {
 
 // newOutput hands files through as they are, unless their bytes must be counted; other writers get a pipe.
 func newOutput(c jail.Config) (o *output, err error) {
-	o = &output{}
+	o = &output{limit: c.Limits.Log}
 	o.last.Store(time.Now().UnixNano())
 	count := c.Limits.Log > 0 || c.Limits.Silence > 0
 	if o.stdout, err = o.open(c.Stdout, count); err != nil {
@@ -46,7 +47,7 @@ func (o *output) open(w io.Writer, count bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.owned = append(o.owned, write)
+	o.owned, o.reading = append(o.owned, write), append(o.reading, read)
 	o.copies.Add(1)
 	go func() {
 		defer o.copies.Done()
@@ -59,8 +60,10 @@ func (o *output) open(w io.Writer, count bool) (*os.File, error) {
 
 func (o *output) counting(w io.Writer) io.Writer {
 	return writerFunc(func(b []byte) (int, error) {
-		o.bytes.Add(int64(len(b)))
 		o.last.Store(time.Now().UnixNano())
+		if o.bytes.Add(int64(len(b))); o.limit > 0 && o.bytes.Load() > o.limit {
+			return len(b), nil // the run is about to be stopped for it
+		}
 		return w.Write(b)
 	})
 }
@@ -76,8 +79,17 @@ func (o *output) closeChildEnds() {
 	o.owned = nil
 }
 
-// wait returns when everything that was printed has been passed on.
-func (o *output) wait() { o.copies.Wait() }
+// drainTime is how long what was printed may take to be passed on after the jail's end. Only a descriptor that was smuggled
+// out of the jail keeps a pipe open then, or a reader of ours that does not read.
+const drainTime = 2 * time.Second
+
+// finish returns when everything that was printed has been passed on.
+func (o *output) finish() {
+	for _, read := range o.reading {
+		read.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	o.copies.Wait()
+}
 
 // watch looks at the limits that the kernel does not hold for us.
 type watch struct {

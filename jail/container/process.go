@@ -77,7 +77,7 @@ func (p *process) closeFiles() {
 	}
 	if p.output != nil {
 		p.output.closeChildEnds()
-		p.output.wait()
+		p.output.finish()
 	}
 }
 
@@ -104,6 +104,7 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 		state, _ := p.init.Wait()
 		gone <- state
 	}()
+	dead := false
 	watch := newWatch(p.config.Limits, p.started)
 	defer watch.stop()
 	var result jail.Result
@@ -111,27 +112,34 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 	var state *os.ProcessState
 	ending := ctx.Done()
 	var forced <-chan time.Time
-	for messages != nil || state == nil {
+	for messages != nil || !dead {
 		select {
 		case m, open := <-messages:
 			if !open {
 				messages = nil
 				continue
 			}
-			failed = errors.Join(failed, p.handle(m, &result))
+			if err := p.handle(m, &result); err != nil {
+				failed = errors.Join(failed, err)
+				p.init.Signal(os.Kill) // stage 2 has ended itself, or cannot go on without us
+			}
 		case state = <-gone:
+			dead = true
 		case <-ending:
 			ending = nil
 			forced = p.terminate()
 		case <-watch.C:
-			if result.Stopped = watch.exceeded(p.output); result.Stopped != "" && forced == nil {
+			if forced != nil { // what ended it first counts
+				continue
+			}
+			if result.Stopped = watch.exceeded(p.output); result.Stopped != "" {
 				forced = p.terminate()
 			}
 		case <-forced:
 			p.init.Signal(os.Kill)
 		}
 	}
-	p.output.wait()
+	p.output.finish()
 	p.terminal.close()
 	p.finish(&result, state)
 	if failed != nil {
@@ -232,6 +240,9 @@ func (p *process) finish(result *jail.Result, state *os.ProcessState) {
 	result.Wall = time.Since(p.started)
 	if !p.reported {
 		result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)
+		if state == nil {
+			return
+		}
 		if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Exited() {
 			result.Signal, result.Exit = 0, status.ExitStatus()
 		}

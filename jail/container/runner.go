@@ -115,6 +115,9 @@ func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
 }
 
 func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, err error) {
+	if ctx.Err() != nil {
+		return result, context.Cause(ctx)
+	}
 	root, err := r.dir.makeRoot(c.Mounts)
 	if err != nil {
 		return result, &jail.SetupError{Phase: "skeleton", Err: err}
@@ -164,7 +167,7 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
 	limits := planLimits(c.Limits, r.root, hardLimit)
-	p.enforced.Limits, p.enforced.Missing = limits.enforced, limits.missing
+	p.enforced.Limits, p.enforced.Missing = limits.enforced, append(limits.missing, "Landlock: not loaded by this version")
 	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root

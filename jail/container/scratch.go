@@ -28,11 +28,13 @@ func (r *Runner) Scratch(ctx context.Context, parent string) (_ *jail.Scratch, e
 			err = &jail.SetupError{Phase: "scratch", Err: errors.Join(err, release())}
 		}
 	}()
-	if err := os.Mkdir(s.Dir, 0o710); err != nil {
+	if err := os.Mkdir(s.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Lchown(s.Dir, -1, s.GID); err != nil {
-		return nil, err
+	if r.root { // init walks through it as the build's uid; the leased gid is nobody else's
+		if err := errors.Join(os.Lchown(s.Dir, -1, s.GID), os.Chmod(s.Dir, 0o710)); err != nil {
+			return nil, err
+		}
 	}
 	if err := populate(s); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.Dir))

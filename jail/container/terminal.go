@@ -1,10 +1,12 @@
 package container
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -29,7 +31,7 @@ func relay(master *os.File, c jail.Config) (*terminal, error) {
 	if fd := int(c.Stdin.Fd()); term.IsTerminal(fd) {
 		old, err := term.MakeRaw(fd)
 		if err != nil {
-			return nil, &jail.SetupError{Phase: "terminal", Err: err}
+			return nil, &jail.SetupError{Phase: "terminal", Err: errors.Join(err, master.Close())}
 		}
 		t.restore = func() { term.Restore(fd, old) }
 		signal.Notify(t.resized, syscall.SIGWINCH)
@@ -57,7 +59,10 @@ func (t *terminal) close() {
 	if t == nil {
 		return
 	}
-	<-t.drained
+	select {
+	case <-t.drained:
+	case <-time.After(drainTime): // somebody outside holds the other end
+	}
 	signal.Stop(t.resized)
 	close(t.resized)
 	t.master.Close()

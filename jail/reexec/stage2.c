@@ -200,7 +200,15 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-static void check_listed(struct plan *p, const char *path)
+// A tree of the host may bring mounts along, but none that reaches processes or limits of the host.
+static void check_brought(const char *path, const char *type)
+{
+	errno = EACCES;
+	for (const char *const *t = (const char *const[]){"proc", "sysfs", "cgroup", "cgroup2", NULL}; *t; t++)
+		must(strcmp(type, *t) != 0, "mount-source", path);
+}
+
+static void check_listed(struct plan *p, const char *path, const char *type)
 {
 	for (size_t i = 0; i < p->mountc; i++)
 		if (strcmp(p->mounts[i].path, path) == 0) {
@@ -208,8 +216,10 @@ static void check_listed(struct plan *p, const char *path)
 			return;
 		}
 	for (size_t i = 0; i < p->belowc; i++)
-		if (is_below(p->below[i], path))
+		if (is_below(p->below[i], path)) {
+			check_brought(path, type);
 			return;
+		}
 	errno = EEXIST;
 	fail("verify", path);
 }
@@ -217,15 +227,16 @@ static void check_listed(struct plan *p, const char *path)
 // The mount list holds what was planned and nothing else (proc_pid_mountinfo(5)), with the flags that were planned.
 static void verify_mounts(struct plan *p)
 {
-	char *line = NULL, path[8192];
+	char *line = NULL, path[8192], type[64];
 	size_t size = 0;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	must(f != NULL, "verify", "/proc/self/mountinfo");
 	while (getline(&line, &size, f) > 0) {
 		errno = EINVAL;
-		must(sscanf(line, "%*s %*s %*s %*s %8191s", path) == 1, "verify", "mountinfo");
+		const char *fields = strstr(line, " - "); // optional fields end here
+		must(sscanf(line, "%*s %*s %*s %*s %8191s", path) == 1 && fields && sscanf(fields, " - %63s", type) == 1, "verify", "mountinfo");
 		unescape(path);
-		check_listed(p, path);
+		check_listed(p, path, type);
 	}
 	fclose(f);
 	free(line);

@@ -232,6 +232,9 @@ static void files(void)
 	say("listxattr", listxattr("/build/plain", NULL, 0));
 	say("setxattrat", syscall(463, AT_FDCWD, "/build/plain", 0, "user.x", NULL, 0));
 	say("immutable", ioctl(fd, FS_IOC_SETFLAGS, &flags));
+	say("verity", ioctl(fd, 0x40806685, &flags));
+	say("btrfs-snapshot", ioctl(fd, 0x50009401, &flags));
+	say("btrfs-snapshot2", ioctl(fd, 0x50009417, &flags));
 	close(fd);
 }
 
