@@ -83,9 +83,20 @@ func PrepareScratch(c jail.Config) error {
 			if !e.Mounted() || !mounts.Below(over.Target, e.Target) {
 				continue
 			}
-			if err := mountpoint(root, inScratch+strings.TrimPrefix(e.Target, over.Target), e); err != nil {
+			name := inScratch + strings.TrimPrefix(e.Target, over.Target)
+			if err := errors.Join(mountpoint(root, name, e), own(root, name, c.Scratch)); err != nil {
 				return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
 			}
+		}
+	}
+	return nil
+}
+
+// own gives a mount point, and the directories made for it, to the jail's owner.
+func own(root *os.Root, name string, s *jail.Scratch) error {
+	for ; strings.Contains(name, "/"); name = filepath.Dir(name) {
+		if err := root.Lchown(name, s.UID, s.GID); err != nil {
+			return err
 		}
 	}
 	return nil

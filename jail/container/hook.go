@@ -3,6 +3,7 @@ package container
 import (
 	"encoding/binary"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
@@ -14,8 +15,10 @@ import (
 
 // hook is what the program that mounts is given: a list, and mounts that root cloned for it.
 type hook struct {
-	list  *os.File
-	trees []*os.File
+	list    *os.File
+	trees   []*os.File
+	idmap   *os.File // of the mounts that root clones; nil for none
+	scratch string
 }
 
 // firstTree is the descriptor of the first cloned mount in the jail; stage 2 gets the ones before it.
@@ -24,23 +27,28 @@ const firstTree = 7
 // hookWorks reports whether the kernel has the calls that the hook makes.
 func hookWorks() bool { return mountSetattrWorks() == nil && openat2Works() == nil }
 
-// newHook lists the mounts of the table but for those that libcontainer makes. As root every source is cloned here, from
-// the descriptor that was checked.
-func newHook(table mounts.Table, over string, pinned *pinnedSources, root bool) (h *hook, err error) {
-	h = &hook{}
+// newHook lists the mounts of the configuration but for those that libcontainer makes. As root every source is cloned
+// here, from the descriptor that was checked.
+func (r *Runner) newHook(c jail.Config, over string, pinned *pinnedSources) (h *hook, err error) {
+	h = &hook{scratch: c.Scratch.Dir}
 	defer func() {
 		if err != nil {
 			h.close()
 		}
 	}()
+	if r.root && !c.Host {
+		if h.idmap, err = r.idmaps.open(c.Scratch.UID); err != nil {
+			return h, &jail.SetupError{Phase: "id-map", Err: err}
+		}
+	}
 	var list []byte
-	for _, e := range table.Entries {
+	for _, e := range c.Mounts.Entries {
 		if !e.Mounted() || e.Target == "/dev" || e.Kind == mounts.Proc {
 			continue
 		}
 		m := mountOf(e, over)
 		tree := -1
-		if root && m.Device == "bind" {
+		if r.root && m.Device == "bind" {
 			if tree, err = h.clone(e, m, pinned); err != nil {
 				return h, &jail.SetupError{Phase: "mount-source", Err: err}
 			}
@@ -87,8 +95,11 @@ func (h *hook) clone(e mounts.Entry, m *configs.Mount, pinned *pinnedSources) (i
 		return -1, &os.PathError{Op: "open_tree", Path: m.Source, Err: err}
 	}
 	h.trees = append(h.trees, os.NewFile(uintptr(fd), m.Source))
-	attr := unix.MountAttr{Attr_set: attributes(e), Propagation: unix.MS_PRIVATE}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &attr); err != nil {
+	idmap := h.idmap
+	if e.Device || strings.HasPrefix(e.Source, h.scratch+"/") { // the scratch belongs to the leased uid already
+		idmap = nil
+	}
+	if err := mapTree(fd, e, recursive, idmap); err != nil {
 		return -1, &os.PathError{Op: "mount_setattr", Path: m.Source, Err: err}
 	}
 	return firstTree + len(h.trees) - 1, nil
@@ -98,10 +109,10 @@ func (h *hook) clone(e mounts.Entry, m *configs.Mount, pinned *pinnedSources) (i
 func encodeMount(e mounts.Entry, m *configs.Mount, tree int) []byte {
 	const header = 32
 	source, data, flags := m.Source, "", attributes(e)
-	var strings []byte
+	var texts []byte
 	text := func(s string) uint32 {
-		at := header + len(strings)
-		strings = append(append(strings, s...), 0)
+		at := header + len(texts)
+		texts = append(append(texts, s...), 0)
 		return uint32(at)
 	}
 	var at [3]uint32
@@ -112,11 +123,11 @@ func encodeMount(e mounts.Entry, m *configs.Mount, tree int) []byte {
 	if m.Device != "bind" {
 		at[2] = text(data)
 	}
-	for len(strings)%8 != 0 {
-		strings = append(strings, 0)
+	for len(texts)%8 != 0 {
+		texts = append(texts, 0)
 	}
 	order := binary.NativeEndian
-	b := order.AppendUint32(nil, uint32(header+len(strings)))
+	b := order.AppendUint32(nil, uint32(header+len(texts)))
 	b = order.AppendUint32(b, uint32(int32(tree)))
 	for _, offset := range at {
 		b = order.AppendUint32(b, offset)
@@ -127,5 +138,5 @@ func encodeMount(e mounts.Entry, m *configs.Mount, tree int) []byte {
 	}
 	b = order.AppendUint32(b, recursive)
 	b = order.AppendUint64(b, flags)
-	return append(b, strings...)
+	return append(b, texts...)
 }

@@ -110,7 +110,8 @@ func TestRunWithoutHook(t *testing.T) {
 		if result, err := r.Run(context.Background(), c); err != nil || result.Exit != 0 {
 			t.Fatalf("hook %v: %+v, %v, %s", r.hook, result, err, out.String())
 		}
-		lines := strings.Split(out.String(), "\n")
+		// libcontainer maps no ids: on such kernels owners differ between root's jails and others.
+		lines := strings.Split(strings.ReplaceAll(out.String(), ",idmapped", ""), "\n")
 		slices.Sort(lines)
 		views[r.hook] = strings.Join(lines, "\n")
 	}

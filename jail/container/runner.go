@@ -51,6 +51,7 @@ type Runner struct {
 	dir     *runDir
 	filters func() ([][]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
+	idmaps  idmaps
 }
 
 var _ jail.Runner = (*Runner)(nil)
@@ -78,11 +79,12 @@ func New(options Options) (*Runner, error) {
 		dir:     dir,
 		filters: sync.OnceValues(compileFilters),
 		hook:    hookWorks(),
+		idmaps:  idmaps{found: map[int]*os.File{}},
 	}, nil
 }
 
 // Close releases the sealed copy and removes what was made for jails. No jail may be running.
-func (r *Runner) Close() error { return errors.Join(r.stage2.Close(), r.dir.close()) }
+func (r *Runner) Close() error { return errors.Join(r.stage2.Close(), r.idmaps.close(), r.dir.close()) }
 
 func compileFilters() ([][]byte, error) {
 	program, _, err := seccomp.Compile(policies.Refusals())
@@ -118,7 +120,7 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 	if ctx.Err() != nil {
 		return result, context.Cause(ctx)
 	}
-	root, err := r.dir.makeRoot(c.Mounts)
+	root, err := r.dir.makeRoot(c.Mounts, r.identity(c))
 	if err != nil {
 		return result, &jail.SetupError{Phase: "skeleton", Err: err}
 	}
@@ -175,8 +177,11 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
 	}
+	if r.root && !c.Host {
+		p.init.AdditionalGroups = []int{0} // an ordinary user has his own group among these, too
+	}
 	if r.hook {
-		h, err := newHook(c.Mounts, root.over, pinned, r.root)
+		h, err := r.newHook(c, root.over, pinned)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -33,14 +34,15 @@ const keptSkeletons = 4
 
 // makeRoot makes every mount point, link and generated file of a jail, so that libcontainer creates nothing. What lies
 // below a mounts.Skeleton entry is the jail's own, the rest is made once a look.
-func (d *runDir) makeRoot(table mounts.Table) (root, error) {
+// Everything shared belongs to the jail's owner, so that it looks the same whoever runs the jail.
+func (d *runDir) makeRoot(table mounts.Table, owner identity) (root, error) {
 	r := root{over: filepath.Join(d.path, "over-"+randomName()), dir: d}
 	if err := os.Mkdir(r.over, 0o755); err != nil {
 		return r, err
 	}
 	err := fill(r.over, table, true)
 	if err == nil {
-		r.skeleton, err = d.share(table)
+		r.skeleton, err = d.share(table, owner)
 	}
 	if err != nil {
 		return r, errors.Join(err, os.RemoveAll(r.over))
@@ -53,10 +55,10 @@ func (r root) remove() error {
 	return errors.Join(os.RemoveAll(r.over), r.dir.unshare(r.skeleton))
 }
 
-func (d *runDir) share(table mounts.Table) (*skeleton, error) {
+func (d *runDir) share(table mounts.Table, owner identity) (*skeleton, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := skeletonKey(table)
+	key := fmt.Sprint(owner.uid, "\n", skeletonKey(table))
 	if s := d.skeletons[key]; s != nil {
 		s.users++
 		return s, nil
@@ -65,6 +67,11 @@ func (d *runDir) share(table mounts.Table) (*skeleton, error) {
 	err := os.MkdirAll(filepath.Join(s.path, "dev"), 0o755)
 	if err == nil {
 		err = fill(s.path, table, false)
+	}
+	if err == nil && owner.uid != os.Geteuid() {
+		err = filepath.WalkDir(s.path, func(name string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(name, owner.uid, owner.gid))
+		})
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.path))
