@@ -301,7 +301,21 @@ func TestShell(t *testing.T) {
 	if _, err := s.builder.Shell(t.Context(), p, a, Shell{Command: []string{"/bin/true"}, Stdout: &bytes.Buffer{}}); err != nil {
 		t.Error(err)
 	}
-	if last := s.runner.Runs()[3]; !slices.Equal(last.Args, []string{"/bin/true"}) || len(s.runner.Runs()) != 4 {
+	kept := t.TempDir()
+	for _, dir := range []string{"build", "out"} {
+		if err := os.Mkdir(filepath.Join(kept, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.builder.Shell(t.Context(), p, a, Shell{Kept: kept, Command: []string{"/bin/true"}, Stdout: &bytes.Buffer{}}); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range []string{"build", "out"} {
+		if !slices.ContainsFunc(s.runner.Runs()[4].Mounts.Entries, func(e mounts.Entry) bool { return e.Source == filepath.Join(kept, dir) }) {
+			t.Errorf("the visit does not see %s of the failed build", dir)
+		}
+	}
+	if last := s.runner.Runs()[3]; !slices.Equal(last.Args, []string{"/bin/true"}) || len(s.runner.Runs()) != 5 {
 		t.Errorf("ran %v", s.order())
 	}
 }

@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"hdjail/build/jailplan"
 	"hdjail/build/plan"
@@ -19,6 +22,9 @@ import (
 type Shell struct {
 	// Command replaces the script; nil is the build's own interpreter, to talk to if it is a shell.
 	Command []string
+	// Kept is a directory that a failed build left, as in its record; the visit sees and changes what is in it. Empty, or
+	// belonging to another uid than this jail's, it is left alone and the sources are placed anew.
+	Kept string
 	// Term is the kind of terminal, for $TERM.
 	Term string
 	// Stdin and Stdout are the person's. A terminal is given on as one of the jail's own.
@@ -43,17 +49,40 @@ func (b *Builder) Shell(ctx context.Context, p *plan.Plan, step *plan.Step, v Sh
 		return result, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.placeSources(ctx); err != nil {
-		return result, err
+	kept := v.Kept != "" && ownedBy(v.Kept+"/build", r.scratch.UID)
+	if !kept {
+		if err := r.placeSources(ctx); err != nil {
+			return result, err
+		}
 	}
 	config, err := r.planShell(ctx, v)
 	if err != nil {
 		return result, err
 	}
+	if kept {
+		r.useKept(&config, v.Kept)
+	}
 	if err := PrepareScratch(config); err != nil {
 		return result, fmt.Errorf("open a shell for %s: %w", step.Name(), err)
 	}
 	return b.Runner.Run(ctx, config)
+}
+
+// useKept shows what a failed build left in place of an empty build directory and output.
+func (r *run) useKept(c *jail.Config, kept string) {
+	for i, e := range c.Mounts.Entries {
+		switch e.Source {
+		case r.scratch.Build():
+			c.Mounts.Entries[i].Source = filepath.Join(kept, "build")
+		case r.scratch.Out():
+			c.Mounts.Entries[i].Source = filepath.Join(kept, "out")
+		}
+	}
+}
+
+func ownedBy(dir string, uid int) bool {
+	var st unix.Stat_t
+	return unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == uid
 }
 
 // prepareTask realizes everything in the plan but the step itself.

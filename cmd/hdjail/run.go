@@ -35,7 +35,7 @@ func runCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "run any command in a jail", ArgsUsage: "-- COMMAND [ARG...]", Category: "jails",
 		Description: `   hdjail run --rw . -- ./build.sh                      # the host is visible, but read-only
-   hdjail run --host gcc,make,coreutils,dash -- make    # nothing but these packages exists
+   hdjail run --host gcc,libc6-dev,make,dash --rw . -- make   # only these packages exist
 
 With --host the mode is hide: only the packages, with what they depend on, and the --ro and --rw directories exist.
 Without it the mode is log: the host is there, read-only. The exit status is the command's own; 125 if the jail could
@@ -219,6 +219,10 @@ func (a *app) setVariables(env []string, mode policies.Mode, terminal bool) map[
 	}
 	for _, variable := range env {
 		name, value, given := strings.Cut(variable, "=")
+		if name == "" {
+			a.out.warn("--env %s: a variable has a name", variable)
+			continue
+		}
 		if !given {
 			if value, given = own[name]; !given {
 				a.out.warn("--env %s: there is no such variable", name)

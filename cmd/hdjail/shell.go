@@ -17,13 +17,14 @@ func shellCommand(a *app) *cli.Command {
    hdjail shell hello.yaml -- make check
 
 The jail is that of the build: the same files, environment and limits of memory and processes. The script is
-/.hdjail/script. What is made there is removed in the end; nothing is registered.`,
+/.hdjail/script. --failed shows what the build left if it was kept (build --keep-failed); else sources are unpacked anew,
+and what is made there is removed in the end. Nothing is registered.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "failed", Usage: "enter the jail of the build that failed last"},
 			&cli.BoolFlag{Name: "offline", Usage: "fetch nothing", Destination: &a.offline},
 		},
 		Action: func(c *cli.Context) error {
-			args := c.Args().Slice()
+			args, kept := c.Args().Slice(), ""
 			if c.Bool("failed") {
 				s, err := a.store()
 				if err != nil {
@@ -33,17 +34,17 @@ The jail is that of the build: the same files, environment and limits of memory 
 				if err != nil {
 					return err
 				}
-				args = append([]string{record.Derivation.String()}, args...)
+				args, kept = append([]string{record.Derivation.String()}, args...), record.Kept
 			}
 			if len(args) == 0 {
 				args = []string{"."}
 			}
-			return a.shell(c, args[0], args[1:])
+			return a.shell(c, args[0], args[1:], kept)
 		},
 	}
 }
 
-func (a *app) shell(c *cli.Context, target string, command []string) error {
+func (a *app) shell(c *cli.Context, target string, command []string, kept string) error {
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
@@ -60,7 +61,7 @@ func (a *app) shell(c *cli.Context, target string, command []string) error {
 	if err != nil {
 		return err
 	}
-	visit := build.Shell{Term: os.Getenv("TERM")}
+	visit := build.Shell{Term: os.Getenv("TERM"), Kept: kept}
 	if len(command) > 0 {
 		visit.Command = command
 	}
@@ -69,7 +70,9 @@ func (a *app) shell(c *cli.Context, target string, command []string) error {
 		return err
 	}
 	visit.Stdin, visit.Stdout, visit.Stderr, visit.Terminal = s.in, s.out, s.err, s.terminal
-	a.describe(p.Targets[0])
+	if len(command) == 0 {
+		a.describe(p.Targets[0])
+	}
 	result, err := b.Shell(c.Context, p, p.Targets[0], visit)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package container
 import (
 	"encoding/binary"
 	"os"
-	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"golang.org/x/sys/unix"
@@ -15,10 +14,10 @@ import (
 
 // hook is what the program that mounts is given: a list, and mounts that root cloned for it.
 type hook struct {
-	list    *os.File
-	trees   []*os.File
-	idmap   *os.File // of the mounts that root clones; nil for none
-	scratch string
+	list  *os.File
+	trees []*os.File
+	idmap *os.File // of the mounts that root clones; nil for none
+	uid   int      // the leased one
 }
 
 // firstTree is the descriptor of the first cloned mount in the jail; stage 2 gets the ones before it.
@@ -30,7 +29,7 @@ func hookWorks() bool { return mountSetattrWorks() == nil && openat2Works() == n
 // newHook lists the mounts of the configuration but for those that libcontainer makes. As root every source is cloned
 // here, from the descriptor that was checked.
 func (r *Runner) newHook(c jail.Config, over string, pinned *pinnedSources) (h *hook, err error) {
-	h = &hook{scratch: c.Scratch.Dir}
+	h = &hook{uid: c.Scratch.UID}
 	defer func() {
 		if err != nil {
 			h.close()
@@ -96,7 +95,8 @@ func (h *hook) clone(e mounts.Entry, m *configs.Mount, pinned *pinnedSources) (i
 	}
 	h.trees = append(h.trees, os.NewFile(uintptr(fd), m.Source))
 	idmap := h.idmap
-	if e.Device || strings.HasPrefix(e.Source, h.scratch+"/") { // the scratch belongs to the leased uid already
+	var st unix.Stat_t
+	if e.Device || unix.Fstat(fd, &st) == nil && int(st.Uid) == h.uid { // the build's own already
 		idmap = nil
 	}
 	if err := mapTree(fd, e, recursive, idmap); err != nil {
