@@ -63,6 +63,8 @@ type Task struct {
 	Jobs int
 	// Rebuild runs the build even if there is a realization.
 	Rebuild bool
+	// registering is called when the build is over and its result only has to reach the disk; nil for nobody.
+	registering func()
 }
 
 // Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it
@@ -130,6 +132,9 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 	collected, err := r.collect(ctx)
 	if err != nil {
 		return err
+	}
+	if t.registering != nil {
+		t.registering()
 	}
 	return r.register(ctx, collected, result)
 }

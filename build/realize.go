@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -178,13 +179,15 @@ func (s *schedule) run(ctx context.Context) {
 		}
 	}
 	var group errgroup.Group
-	finished := make(chan Result)
+	finished, registering := make(chan Result), make(chan *plan.Step)
+	waiting := map[*plan.Step]bool{} // for the disk, which keeps no processor busy
 	running := 0
 	for {
-		for running < s.o.Jobs && len(s.ready) > 0 && (s.failure == nil || s.o.KeepGoing) && ctx.Err() == nil {
+		for running < s.o.Jobs && len(waiting) <= s.o.Jobs && len(s.ready) > 0 && (s.failure == nil || s.o.KeepGoing) && ctx.Err() == nil {
 			step := s.ready[0]
 			s.ready = s.ready[1:]
 			task := s.task(step, running)
+			task.registering = sync.OnceFunc(func() { registering <- step })
 			running++
 			group.Go(func() error {
 				task.Closure = s.closure(step)
@@ -192,11 +195,22 @@ func (s *schedule) run(ctx context.Context) {
 				return nil
 			})
 		}
-		if running == 0 {
+		if running == 0 && len(waiting) == 0 {
 			break
 		}
-		r := <-finished
-		running--
+		var r Result
+		select {
+		case step := <-registering:
+			waiting[step] = true
+			running--
+			continue
+		case r = <-finished:
+		}
+		if waiting[r.Step] {
+			delete(waiting, r.Step)
+		} else {
+			running--
+		}
 		s.results[r.Step.Index] = r
 		s.show(&r)
 		s.done(&r)
