@@ -27,6 +27,10 @@ func parseYAML(file string, text []byte) (node, error) {
 	if tk := tooDeep(tokens); tk != nil {
 		return node{}, r.fail(tk, "nested too deep", "")
 	}
+	tokens, unclear := joinColons(tokens)
+	if unclear != nil {
+		return node{}, r.fail(unclear, "text with several colons is not clear", "quote it, or put a space after the `:` of a key")
+	}
 	tree, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return node{}, r.syntax(err)
