@@ -176,6 +176,8 @@ func (l *commandLine) flag(words []string) (int, error) {
 	case name == "help" || name == "h":
 		*target = append(*target, "--help")
 		return 1, nil
+	case name == "version" && l.command == nil:
+		return l.take([]string{"version"})
 	case flag == nil && len(name) > 1 && words[0][1] != '-' && findFlag(known, name[:1]) != nil: // -j4
 		*target = append(*target, "-"+name[:1], words[0][2:])
 		return 1, nil

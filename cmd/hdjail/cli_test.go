@@ -25,6 +25,8 @@ func TestArrange(t *testing.T) {
 		{in: "build a.yaml --store /s --color=never", want: "--store /s --color=never build -- a.yaml"},
 		{in: "--store /s build", want: "--store /s build"},
 		{in: "build -- --json -j", want: "build -- --json -j"},
+		{in: "--version", want: "version"},
+		{in: "--store /s --version --json", want: "--store /s version --json"},
 		{in: "build -", want: "build -- -"},
 		{in: "profile link p a.yaml --set", want: "profile link --set -- p a.yaml"},
 		{in: "profile --help", want: "profile --help"},

@@ -14,10 +14,10 @@ import (
 )
 
 func versionCommand(a *app) *cli.Command {
-	return &cli.Command{Name: "version", Usage: "print the version", Action: func(*cli.Context) error {
-		a.out.line("hdjail %s", version)
-		return nil
-	}}
+	return &cli.Command{Name: "version", Usage: "print the version", UsageText: "hdjail version", Flags: []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			return a.out.show(c.Bool("json"), map[string]string{"version": version}, func() { a.out.line("hdjail %s", version) })
+		}}
 }
 
 func schemaCommand(a *app) *cli.Command {
