@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"hdjail/artifact/lease"
 	"hdjail/profile/links"
@@ -43,6 +44,14 @@ func (d *dir) close() {
 	d.root.Close()
 }
 
+// discard closes a profile after a failure, and removes it unless it has a generation. Who waits for the lock then finds
+// that it is gone, and makes it again.
+func (d *dir) discard() {
+	_ = d.root.Remove(generations) // only what is empty is removed, here and below
+	d.close()
+	_ = syscall.Rmdir(d.path)
+}
+
 // open opens a profile for reading.
 func (p *Profiles) open(name string) (*dir, error) {
 	if err := checkName("profile", name); err != nil {
@@ -60,9 +69,25 @@ func (p *Profiles) open(name string) (*dir, error) {
 	return d, err
 }
 
+// attempts bounds how often a profile is made again that others, whose first link failed, have removed.
+const attempts = 100
+
 // change opens a profile, makes it if create is set, locks it, and sweeps what an interrupted change left.
 func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, error) {
-	if create && checkName("profile", name) == nil {
+	if err := checkName("profile", name); err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		d, err := p.take(ctx, name, create)
+		gone := errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*NotFoundError))
+		if !create || !gone || attempt == attempts || ctx.Err() != nil {
+			return d, err
+		}
+	}
+}
+
+func (p *Profiles) take(ctx context.Context, name string, create bool) (*dir, error) {
+	if create {
 		if err := os.MkdirAll(filepath.Join(p.Dir, name, generations), 0o755); err != nil {
 			return nil, err
 		}

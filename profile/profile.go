@@ -63,7 +63,7 @@ func (p *Profiles) Path(name string) string { return filepath.Join(p.Dir, name, 
 
 // Link makes a generation that differs from the current one by edit, and makes it current. When it would not differ, the
 // current one stays and is returned. The profile is made when there is none. Paths that two artifacts want give
-// *links.ConflictError; then, and after any other error, current is what it was.
+// *links.ConflictError; then, and after any other error, current is what it was, and a profile without any generation is gone.
 func (p *Profiles) Link(ctx context.Context, name string, edit Edit) (Generation, error) {
 	if err := checkArtifacts(edit.Add); err != nil {
 		return Generation{}, err
@@ -72,12 +72,21 @@ func (p *Profiles) Link(ctx context.Context, name string, edit Edit) (Generation
 	if err != nil {
 		return Generation{}, err
 	}
-	defer d.close()
+	g, err := p.link(ctx, d, edit)
+	if err != nil {
+		d.discard()
+		return Generation{}, err
+	}
+	d.close()
+	return g, nil
+}
+
+func (p *Profiles) link(ctx context.Context, d *dir, edit Edit) (Generation, error) {
 	before, err := d.generation(0)
 	if missing := (*NotFoundError)(nil); err != nil && !errors.As(err, &missing) {
 		return Generation{}, err
 	}
-	artifacts, err := edit.apply(name, before.Artifacts)
+	artifacts, err := edit.apply(d.name, before.Artifacts)
 	if err != nil {
 		return Generation{}, err
 	}
@@ -170,7 +179,7 @@ func (p *Profiles) Get(name string) (Profile, error) {
 	return profile, err
 }
 
-// List returns all profiles, sorted by name. None is no error.
+// List returns all profiles that have a current generation, sorted by name. None is no error.
 func (p *Profiles) List() ([]Profile, error) {
 	profiles := []Profile{}
 	entries, err := os.ReadDir(p.Dir)
@@ -182,10 +191,15 @@ func (p *Profiles) List() ([]Profile, error) {
 			continue
 		}
 		profile, err := p.Get(e.Name())
+		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+			continue // removed meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
-		profiles = append(profiles, profile)
+		if profile.Current > 0 {
+			profiles = append(profiles, profile)
+		}
 	}
 	return profiles, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -200,6 +201,33 @@ func TestRefusedLinks(t *testing.T) {
 		t.Errorf("failures used up numbers: %d", g.Number)
 	}
 	f.wantTree(f.Path("p"), out(a, "bin/x"), out(a, "only/a"))
+}
+
+// TestFirstLinkFails: a profile that never had a generation is not left, nor listed while another makes it.
+func TestFirstLinkFails(t *testing.T) {
+	f := newFixture(t)
+	a, b := f.artifact("a", "1", "bin/x"), f.artifact("b", "2", "bin/x")
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			var conflict *links.ConflictError
+			if _, err := f.Link(context.Background(), "p", Edit{Add: []Artifact{a, b}}); !errors.As(err, &conflict) {
+				t.Errorf("a conflict gives %v", err)
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := os.Lstat(filepath.Join(f.Dir, "p")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the profile is left: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(f.Dir, "q", generations), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := f.List(); err != nil || len(list) != 0 {
+		t.Errorf("lists %v, %v", list, err)
+	}
+	f.link("p", Edit{Add: []Artifact{a}})
+	f.wantCurrent("p", 1)
 }
 
 func TestNames(t *testing.T) {
