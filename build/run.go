@@ -178,9 +178,12 @@ func (r *run) register(ctx context.Context, collected collect.Result, result jai
 	return err
 }
 
-// reachesHost reports whether the build could have passed a descriptor of its output to a process outside: through a socket
-// among the host's paths. No network leads out, and what the store shows holds no sockets.
-func (r *run) reachesHost() bool { return len(r.view.Paths) > 0 || !r.view.Mode.Contains() }
+// reachesHost reports whether the build could have passed a descriptor of its output to a process outside, through a socket
+// among the host's paths. Paths that were digested hold none, and no network leads out.
+func (r *run) reachesHost() bool {
+	declared := func(p artifact.HostPath) bool { return strings.HasPrefix(p.Identity, "id:") }
+	return !r.view.Mode.Contains() || slices.ContainsFunc(r.t.Step.Derivation.HostPaths, declared)
+}
 
 func (r *run) record() artifact.BuildRecord {
 	limits := map[string]float64{}
