@@ -54,7 +54,7 @@ type HostPackage struct {
 }
 
 // HostPath is a whitelisted path outside the packages. Identity is the TreeDigest of its content in text form, or
-// "id:" and what the Spec declares.
+// "id:" and what the Spec declares, or "link:" and where a symbolic link leads.
 type HostPath struct {
 	Path     string `json:"path"`
 	Identity string `json:"identity"`

@@ -52,6 +52,8 @@ type Runner struct {
 	filters func() ([][]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
 	idmaps  idmaps
+	// warming is what is made ahead of the first jail, on another processor.
+	warming sync.WaitGroup
 }
 
 var _ jail.Runner = (*Runner)(nil)
@@ -72,7 +74,7 @@ func New(options Options) (*Runner, error) {
 	if err != nil {
 		return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
 	}
-	return &Runner{
+	r := &Runner{
 		options: options,
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
@@ -80,11 +82,16 @@ func New(options Options) (*Runner, error) {
 		filters: sync.OnceValues(compileFilters),
 		hook:    hookWorks(),
 		idmaps:  idmaps{found: map[int]*os.File{}},
-	}, nil
+	}
+	r.warming.Go(func() { r.filters() })
+	return r, nil
 }
 
 // Close releases the sealed copy and removes what was made for jails. No jail may be running.
-func (r *Runner) Close() error { return errors.Join(r.stage2.Close(), r.idmaps.close(), r.dir.close()) }
+func (r *Runner) Close() error {
+	r.warming.Wait()
+	return errors.Join(r.stage2.Close(), r.idmaps.close(), r.dir.close())
+}
 
 func compileFilters() ([][]byte, error) {
 	program, _, err := seccomp.Compile(policies.Refusals())

@@ -22,6 +22,7 @@ func (r *Runner) Scratch(ctx context.Context, parent string) (_ *jail.Scratch, e
 			return nil, &jail.SetupError{Phase: "lease", Err: err}
 		}
 		s.GID = s.UID
+		r.warming.Go(func() { r.idmaps.open(s.UID) }) // an error comes again when it is needed
 	}
 	defer func() {
 		if err != nil {
