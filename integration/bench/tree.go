@@ -76,7 +76,7 @@ func registration(events string) (time.Duration, error) {
 
 // treeSpec is a build that puts a copy of the tree into its artifact; round makes each one another build.
 func treeSpec(tree string, round int) string {
-	return fmt.Sprintf("hdjail: 1\nname: tree\nversion: %q\nhost:\n  packages: [coreutils, dash]\n  paths: [{path: %s, id: bench}]\n"+
+	return fmt.Sprintf("hdjail: 1\nname: tree\nversion: %q\nhost:\n  packages: [coreutils, dash]\n  paths: [%s]\n"+
 		"script: cp -R %s/. \"$ARTIFACT\"\n", fmt.Sprint("0.", round), tree, tree)
 }
 
