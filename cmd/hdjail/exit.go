@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -88,6 +90,9 @@ func (a *app) exit(err error) int {
 func diagnose(err error) problem {
 	p := problem{Code: "HJ0001"}
 	var located *spec.Error
+	if errors.Is(err, context.Canceled) {
+		return problem{Code: "HJ0003", Exit: exitInterrupted, Text: "interrupted"} // where is not worth telling
+	}
 	if errors.As(err, &located) {
 		return diagnoseSpec(located)
 	}
@@ -107,11 +112,8 @@ func diagnose(err error) problem {
 	return p
 }
 
-// diagnoses are tried in order: what stops everything, what failed, then what caused it.
+// diagnoses are tried in order: what failed, then what caused it.
 var diagnoses = []func(error) (problem, bool){
-	func(err error) (problem, bool) {
-		return problem{Code: "HJ0003", Text: "interrupted"}, errors.Is(err, context.Canceled)
-	},
 	on(func(e *usageError) problem { return problem{Code: "HJ0002", Help: helps(e.Help)} }),
 	on(diagnoseFailure),
 	on(func(*build.Unrealized) problem { return problem{Code: "HJ0036"} }),
@@ -120,13 +122,10 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0040", Help: helps(e.Fix, "hdjail doctor tries everything that jails need")}
 	}),
 	on(func(*jail.CommandError) problem { return problem{Code: "HJ0042"} }),
-	on(func(*store.SpaceError) problem { return problem{Code: "HJ0051"} }),
+	diagnoseSpace,
 	on(func(e *store.AccessError) problem {
 		return problem{Code: "HJ0050", Help: helps("name a store of your own with --store DIR or HDJAIL_STORE")}
 	}),
-	func(err error) (problem, bool) {
-		return problem{Code: "HJ0051"}, errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-	},
 	on(func(*jail.SetupError) problem {
 		return problem{Code: "HJ0041", Help: helps("hdjail doctor tries everything that jails need")}
 	}),
@@ -187,9 +186,9 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0022", Help: helps(help)}
 	}),
 	on(func(*sources.BadDigestError) problem { return problem{Code: "HJ0025"} }),
-	on(func(*unpack.Refusal) problem { return problem{Code: "HJ0026"} }),
+	on(func(e *unpack.Refusal) problem { return problem{Code: "HJ0026", Help: helps(refusalHelp[e.Kind])} }),
 	on(func(e *hostpkgs.NotInstalledError) problem {
-		return problem{Code: "HJ0011", Help: helps(list("installed are ", e.Near))}
+		return problem{Code: "HJ0011", Text: fmt.Sprintf("host package %q is not installed", e.Name), Help: helps(list("installed are ", e.Near))}
 	}),
 	on(func(e *policies.UnknownPolicyError) problem {
 		return problem{Code: "HJ0012", Help: helps(list("there are ", e.Known))}
@@ -237,24 +236,64 @@ func diagnoseFailure(e *build.Failure) problem {
 
 // diagnoseSpec keeps the place, and the meaning of a cause that has one of its own.
 func diagnoseSpec(e *spec.Error) problem {
-	p := problem{Code: "HJ0010"}
+	p, message := problem{Code: "HJ0010"}, e.Message
 	if e.Err != nil {
-		if cause := diagnose(e.Err); cause.Code != "HJ0001" {
+		cause := diagnose(e.Err)
+		switch cause.Code {
+		case "HJ0001":
+		case "HJ0051":
+			return cause // no fault of the spec
+		case "HJ0011":
+			message = cause.Text
+			fallthrough
+		default:
 			p.Code, p.Details, p.Help = cause.Code, cause.Details, cause.Help
 		}
 	}
-	p.Text, p.Place, p.Excerpt, p.Exit = e.Message, fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Source, codes[p.Code].exit
-	if p.Code == "HJ0052" || p.Code == "HJ0053" { // a spec that names what the store lacks
+	p.Text, p.Place, p.Excerpt, p.Exit = message, fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Source, codes[p.Code].exit
+	if p.Exit == exitBuild || p.Code == "HJ0052" || p.Code == "HJ0053" { // a spec that names what cannot be read, or is not there
 		p.Exit = exitSpec
 	}
 	if e.Help != "" {
 		p.Help = []string{e.Help}
 	}
-	var missing *hostpkgs.NotInstalledError
-	if errors.As(e.Err, &missing) {
-		p.Text = fmt.Sprintf("host package %q is not installed", missing.Name)
-	}
 	return p
+}
+
+// diagnoseSpace names the file system that is full, as far as the error does.
+func diagnoseSpace(err error) (problem, bool) {
+	p, where := problem{Code: "HJ0051"}, ""
+	var space *store.SpaceError
+	var file *os.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &space):
+		p.Text, where = fmt.Sprintf("write %q: %v", space.Path, space.Err), space.Root
+	case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
+		return p, false
+	case errors.As(err, &file):
+		where = file.Path
+	case errors.As(err, &link):
+		where = link.New
+	}
+	of := "that is full"
+	if filepath.IsAbs(where) {
+		of = "of " + where
+	}
+	p.Help = helps("free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
+	return p, true
+}
+
+const elsewhereHelp = "get the archive from another place; or write unpack: none and target: NAME in the source, and unpack it in the script"
+
+// refusalHelp says what to do about each kind of unpack.Refusal.
+var refusalHelp = map[string]string{
+	"absolute": elsewhereHelp, "dotdot": elsewhereHelp, "name": elsewhereHelp, "through-symlink": elsewhereHelp, "link-outside": elsewhereHelp,
+	"target":   "target: is a relative path without \"..\"",
+	"special":  "a source has only files, directories and symbolic links: take everything else out of it",
+	"conflict": "give one of the sources another target: DIR",
+	"limit":    "write unpack: none and target: NAME in the source, and unpack it in the script",
+	"archive":  "if it is no archive, write unpack: none and target: NAME in the source; if it is one, it is damaged: get it again",
 }
 
 var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",

@@ -91,6 +91,9 @@ var diagnosed = []struct {
 	{&debsrc.LineError{}, "HJ0024", 9},
 	{&sources.BadDigestError{}, "HJ0025", 6},
 	{&unpack.Refusal{Kind: "dotdot"}, "HJ0026", 3},
+	{&spec.Error{Err: &unpack.Refusal{Kind: "special"}}, "HJ0026", 6},
+	{&spec.Error{Err: &tree.RefusedError{Kind: "fifo"}}, "HJ0033", 6},
+	{errors.Join(&spec.Error{}, context.Canceled), "HJ0003", 130},
 	{&build.Failure{Kind: "exit"}, "HJ0030", 3},
 	{&build.Failure{Kind: "something new"}, "HJ0030", 3},
 	{&build.Failure{Kind: "illegal-access"}, "HJ0031", 4},
@@ -202,6 +205,18 @@ func errorType(decl ast.Decl) string {
 	return name.Name
 }
 
+// TestRefusals: every kind has a meaning and a help line.
+func TestRefusals(t *testing.T) {
+	for _, kind := range []string{"absolute", "dotdot", "name", "target", "through-symlink", "link-outside", "special", "conflict", "limit", "archive"} {
+		for _, name := range []string{"a/b", ""} {
+			p := diagnose(&unpack.Refusal{Kind: kind, Name: name})
+			if len(p.Help) != 1 || !strings.HasPrefix(p.Text, "refuse ") || strings.Contains(p.Text, ":  (") || !strings.Contains(p.Text, name) {
+				t.Errorf("%s: %+v", kind, p)
+			}
+		}
+	}
+}
+
 // TestCodes: every code has a text, and is given to some error.
 func TestCodes(t *testing.T) {
 	used := map[string]bool{diagnose(conflict(t)).Code: true}
@@ -246,6 +261,26 @@ func TestProblem(t *testing.T) {
   help: hdjail source add FILE takes a file that you have
   more: hdjail explain HJ0020
 `, &sources.FetchError{Digest: "sha256:0", Attempts: []sources.Attempt{{URL: "http://x/\x1b[2J", Err: errors.New("gone")}}}},
+		{"interrupted", "error[HJ0003]: interrupted\n  more: hdjail explain HJ0003\n",
+			&spec.Error{File: "a.yaml", Line: 3, Column: 1, Message: "digest source", Err: fmt.Errorf("read: %w", context.Canceled)}},
+		{"full", `error[HJ0051]: write "/s/tmp/x": no space left on device
+  help: free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  more: hdjail explain HJ0051
+`, &spec.Error{File: "a.yaml", Line: 3, Column: 1, Err: &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC}}},
+		{"full elsewhere", `error[HJ0051]: write /r/x: no space left on device
+  help: free space in the file system of /r/x, or enlarge it
+  help: or keep the store on another one: --store DIR
+  more: hdjail explain HJ0051
+`, &os.PathError{Op: "write", Path: "/r/x", Err: syscall.ENOSPC}},
+		{"package", `error[HJ0011]: host package "coreutls" is not installed
+  help: installed are coreutils
+  more: hdjail explain HJ0011
+`, &hostpkgs.NotInstalledError{Name: "coreutls", Near: []string{"coreutils"}}},
+		{"taken", `error[HJ0026]: refuse "README": that path is taken: an earlier source has it, or this one has it twice (rule "conflict")
+  help: give one of the sources another target: DIR
+  more: hdjail explain HJ0026
+`, &unpack.Refusal{Kind: "conflict", Name: "README"}},
 	} {
 		var people bytes.Buffer
 		(&app{out: newOut(nil, &people, false)}).exit(test.err)

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -32,6 +33,9 @@ func run() int {
 		ctx, stop := interruptible()
 		defer stop()
 		err = a.run(ctx, os.Args)
+		if err != nil && ctx.Err() != nil && !errors.As(err, new(exitStatus)) {
+			err = context.Canceled // whatever it made fail
+		}
 		err = a.close(cmp.Or(err, a.out.err))
 	}
 	return a.exit(err)

@@ -40,11 +40,29 @@ type Refusal struct {
 	Err        error
 }
 
+// meanings say what is wrong with an entry, for each kind of Refusal but "archive".
+var meanings = map[string]string{
+	"absolute":        `its name begins with "/"`,
+	"dotdot":          `its name has ".." in it`,
+	"name":            "no file can have that name",
+	"target":          "it is not a path below the build directory",
+	"through-symlink": "it would be written through a symbolic link",
+	"link-outside":    "it is a hard link to what is no earlier file of the archive",
+	"special":         "it is a device, a pipe, a socket or of an unknown type",
+	"conflict":        "that path is taken: an earlier source has it, or this one has it twice",
+	"limit":           "with it the content, the number of entries, or a name is larger than allowed",
+}
+
 // Error implements error, in one line.
 func (r *Refusal) Error() string {
-	text := fmt.Sprintf("unpack %q: %s", r.Name, r.Kind)
-	if r.Name == "" {
-		text = "unpack: " + r.Kind
+	text := fmt.Sprintf("refuse %q: %s (rule %q)", r.Name, meanings[r.Kind], r.Kind)
+	switch {
+	case r.Kind == "archive" && r.Name != "":
+		text = fmt.Sprintf("refuse %q: it cannot be read as the entry of an archive (rule %q)", r.Name, r.Kind)
+	case r.Kind == "archive":
+		text = fmt.Sprintf("refuse it: it cannot be read as an archive (rule %q)", r.Kind)
+	case r.Kind == "limit" && r.Name == "":
+		text = fmt.Sprintf("refuse it: the content is larger than allowed (rule %q)", r.Kind)
 	}
 	if r.Err != nil {
 		text += ": " + r.Err.Error()
