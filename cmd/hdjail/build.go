@@ -30,6 +30,9 @@ func planFlags() []cli.Flag {
 // request reads the plan's flags.
 func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 	r.targets = targets
+	if c.IsSet("jobs") && c.Int("jobs") < 1 {
+		return r, usagef(fmt.Sprintf("--jobs is %d", c.Int("jobs")), "write 1 or more, or leave it out for as many as processors")
+	}
 	a.offline, a.mirrors = c.Bool("offline"), c.StringSlice("mirror")
 	for i, m := range a.mirrors {
 		if !strings.Contains(m, "://") {

@@ -81,6 +81,9 @@ func (a *app) cli() *cli.App {
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {
 		c.OnUsageError, c.CustomHelpTemplate, c.HideHelpCommand = usageFault, helpTemplate, true
+		if c.ArgsUsage == "" && len(c.Subcommands) == 0 {
+			c.Before = noArguments
+		}
 		for _, f := range c.Flags {
 			if f, ok := f.(*cli.BoolFlag); ok {
 				f.DisableDefaultText = true
@@ -95,6 +98,14 @@ func eachCommand(commands []*cli.Command, visit func(*cli.Command)) {
 		visit(c)
 		eachCommand(c.Subcommands, visit)
 	}
+}
+
+// noArguments is the check of verbs that take none.
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("superfluous argument "+quote(c.Args().First()), c.Command.HelpName+" --help")
+	}
+	return nil
 }
 
 func usageFault(_ *cli.Context, err error, _ bool) error {

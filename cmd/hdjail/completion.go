@@ -61,6 +61,7 @@ func (a *app) complete(program *cli.App, words []string) error {
 		}
 		rest = rest[used:]
 	}
+	a.storeRoot = flagValue(l.globals, "store", a.storeRoot)
 	var candidates []string
 	switch {
 	case strings.HasPrefix(last, "-"):
@@ -80,6 +81,18 @@ func (a *app) complete(program *cli.App, words []string) error {
 		}
 	}
 	return nil
+}
+
+// flagValue is the last value of a flag among sorted words, or otherwise.
+func flagValue(words []string, name, otherwise string) string {
+	for i, word := range words {
+		if value, joined := strings.CutPrefix(word, "--"+name+"="); joined {
+			otherwise = value
+		} else if word == "--"+name && i+1 < len(words) {
+			otherwise = words[i+1]
+		}
+	}
+	return otherwise
 }
 
 // findValue reports whether the only word left is a flag that wants a value.
