@@ -44,7 +44,7 @@ type SpaceError struct {
 
 // Error implements error.
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("write %q: %v: free space on the file system of %s, for example in %s/tmp or by collecting what no root holds", e.Path, e.Err, e.Root, e.Root)
+	return fmt.Sprintf("write %q: %v: free space on the file system of %s, or enlarge it", e.Path, e.Err, e.Root)
 }
 
 // Unwrap returns the cause.

@@ -46,7 +46,7 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 			&cli.StringSliceFlag{Name: "rw", Usage: "show a `DIR` of the host, writable (repeatable)"},
 			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
-			&cli.StringFlag{Name: "home", Usage: "`hide` does not show the home directory in mode log", Value: "show"},
+			&cli.StringFlag{Name: "home", Usage: "`WHETHER` mode log shows the home directory: show or hide", Value: "show"},
 		},
 		Action: func(c *cli.Context) error {
 			o := runOptions{host: c.StringSlice("host"), writable: c.StringSlice("rw"), readable: c.StringSlice("ro"),

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
 	"hdjail/artifact/match"
@@ -107,7 +108,7 @@ func (a *app) specFile(text string) (string, error) {
 
 // digestHostPath is the digest of a whitelisted directory, or of a file, as a tree that holds only that.
 func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not keep us
 	if err != nil {
 		return artifact.TreeDigest{}, err
 	}
@@ -118,6 +119,9 @@ func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, erro
 	}
 	if info.IsDir() {
 		return digestTree(ctx, f)
+	}
+	if !info.Mode().IsRegular() {
+		return artifact.TreeDigest{}, &tree.RefusedError{Path: path, Kind: "special", Detail: "it is neither a file nor a directory"}
 	}
 	entry := tree.Entry{Path: filepath.Base(path), Kind: tree.File, Size: info.Size()}
 	if info.Mode()&0o100 != 0 {
