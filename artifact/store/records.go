@@ -63,14 +63,7 @@ func (s *Store) stageRecord(r *artifact.BuildRecord, log string, audit []byte) (
 	if r.LogBytes, err = s.putLogs(stage.Dir, log, audit, r.LogBytes); err == nil {
 		err = s.putJSON(stage.Dir+"/record.json", r)
 	}
-	if err == nil {
-		err = s.denied(stage.Dir, os.Chmod(stage.Dir, 0o755))
-	}
-	if err != nil {
-		stage.Close()
-		return nil, err
-	}
-	return stage, nil
+	return s.staged(stage, err)
 }
 
 // publishRecord moves a record to the next free number of its derivation.

@@ -133,6 +133,11 @@ func (s *Store) stageRealization(ctx context.Context, r *Registration, m manifes
 	if err == nil {
 		err = s.takeTree(ctx, r, stage.Dir+"/out")
 	}
+	return s.staged(stage, err)
+}
+
+// staged ends the filling of a stage: it is ready to be renamed, or removed if filling it failed with err.
+func (s *Store) staged(stage *Temp, err error) (*Temp, error) {
 	if err == nil {
 		err = s.denied(stage.Dir, os.Chmod(stage.Dir, 0o755))
 	}

@@ -230,17 +230,23 @@ func (a *app) userRunDir() (string, error) {
 	return filepath.Join(temp.Dir, "run"), nil
 }
 
+// inputs are what plans are made and realized from.
+func (a *app) inputs() (*hostpkgs.Host, *sources.Store, error) {
+	host, err := a.hostPackages()
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := a.sources()
+	return host, src, err
+}
+
 // builder realizes plans. It has no Runner yet: a verb that builds sets it.
 func (a *app) builder() (*build.Builder, error) {
 	s, err := a.store()
 	if err != nil {
 		return nil, err
 	}
-	host, err := a.hostPackages()
-	if err != nil {
-		return nil, err
-	}
-	src, err := a.sources()
+	host, src, err := a.inputs()
 	if err != nil {
 		return nil, err
 	}

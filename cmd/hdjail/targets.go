@@ -36,11 +36,7 @@ func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := a.hostPackages()
-	if err != nil {
-		return nil, err
-	}
-	src, err := a.sources()
+	host, src, err := a.inputs()
 	if err != nil {
 		return nil, err
 	}

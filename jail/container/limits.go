@@ -22,7 +22,7 @@ const unlimited = math.MaxUint64
 
 // planLimits decides what holds the limits: a cgroup of the jail's own if one can be made, else rlimits, which count for
 // each process. Processes are counted by RLIMIT_NPROC: as root for the leased uid, which no other jail has, and else for
-// the jail's user namespace, from Linux 5.14 on. hard returns the caller's hard limits; a lower one is kept and named.
+// the jail's user namespace, from Linux 5.14 on. hard returns the caller's hard limits; a lower one is kept.
 func planLimits(l jail.Limits, group bool, hard func(resource int) uint64) limitPlan {
 	p := limitPlan{enforced: map[string]string{}}
 	for name, set := range map[string]bool{"wall": l.Wall > 0, "silence": l.Silence > 0, "log": l.Log > 0} {

@@ -56,27 +56,23 @@ func (p *process) openStreams() error {
 	return nil
 }
 
-// closeChildEnds closes what only the jail needs, once it is started.
+// closeChildEnds closes what only the jail needs, once it is started. Closing a nil file does nothing.
 func (p *process) closeChildEnds() {
 	p.remote.Close()
 	p.plan.Close()
-	p.output.closeChildEnds()
+	if p.output != nil {
+		p.output.closeChildEnds()
+	}
 	if p.stdin != nil && p.stdin != p.config.Stdin {
 		p.stdin.Close()
 	}
 }
 
+// closeFiles closes everything of a jail that was not started, however far it came.
 func (p *process) closeFiles() {
-	for _, f := range []*os.File{p.control, p.remote, p.plan} {
-		if f != nil {
-			f.Close()
-		}
-	}
-	if p.stdin != nil && p.stdin != p.config.Stdin {
-		p.stdin.Close()
-	}
+	p.closeChildEnds()
+	p.control.Close()
 	if p.output != nil {
-		p.output.closeChildEnds()
 		p.output.finish()
 	}
 }

@@ -106,21 +106,11 @@ func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
 	if err := c.Validate(); err != nil {
 		return jail.Result{}, err
 	}
-	type outcome struct {
-		result jail.Result
-		err    error
-	}
-	ended := make(chan outcome, 1)
-	go func() {
-		// The jail's first process dies with the thread that forked it (PR_SET_PDEATHSIG, prctl(2)), so one thread is kept
-		// for the life of the jail.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		result, err := r.run(ctx, c)
-		ended <- outcome{result, err}
-	}()
-	o := <-ended
-	return o.result, o.err
+	// The jail's first process dies with the thread that forked it (PR_SET_PDEATHSIG, prctl(2)), so one thread is kept for
+	// the life of the jail.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return r.run(ctx, c)
 }
 
 func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, err error) {
