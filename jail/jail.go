@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"hdjail/jail/observe"
 	"hdjail/mounts"
 	"hdjail/policies"
 )
@@ -45,8 +46,8 @@ type Config struct {
 	Stderr io.Writer `json:"-"`
 	// Terminal gives the command a terminal of the jail's own, relayed to Stdin and Stdout.
 	Terminal bool `json:"terminal,omitempty"`
-	// Observers watch the run, in order.
-	Observers []Observer `json:"-"`
+	// Log takes what the command does with files; nil for no record. In mode off there is none.
+	Log *observe.Log `json:"-"`
 }
 
 // Limits bound one run. 0 is no limit of ours.
@@ -71,6 +72,8 @@ type Result struct {
 	Wall     time.Duration `json:"wall_ns"`
 	Enforced Enforced      `json:"enforced"`
 	Usage    Usage         `json:"usage"`
+	// Survivors is how many processes had to be ended after the command.
+	Survivors int `json:"survivors,omitempty"`
 }
 
 // Enforced says which fences stood, for the audit.
@@ -81,8 +84,6 @@ type Enforced struct {
 	Filters bool `json:"filters"`
 	// Limits names each limit in force and what enforces it: "memory": "cgroup".
 	Limits map[string]string `json:"limits,omitempty"`
-	// Observers are those that watched.
-	Observers []string `json:"observers"`
 	// Missing lists second fences that the host did not have, with the reason.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -102,12 +103,6 @@ type Runner interface {
 	// was started, however it ended; *SetupError, *CommandError or *Unsupported when it was not. Cancelling ctx kills
 	// every process and then waits; Run returns ctx's cause.
 	Run(ctx context.Context, c Config) (Result, error)
-}
-
-// Observer watches one run and reports what it touched. The first one arrives with the audit of accesses.
-type Observer interface {
-	// Name is how the audit calls it.
-	Name() string
 }
 
 // Scratch is the work area of one jail: a directory with a random name that only the runner and the build can enter.

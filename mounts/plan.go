@@ -49,6 +49,8 @@ type Entry struct {
 	NoExec bool `json:"noexec,omitempty"`
 	// Size is the limit of a Tmpfs in bytes, 0 for the kernel's default (tmpfs(5)).
 	Size int64 `json:"size,omitempty"`
+	// Covers tells that the entry stands in place of something that the policy hides.
+	Covers bool `json:"covers,omitempty"`
 	// Why says in a few words what the entry is there for.
 	Why string `json:"why,omitempty"`
 }

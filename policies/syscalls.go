@@ -11,6 +11,8 @@ type SyscallRule struct {
 	Errno syscall.Errno
 	// When holds the conditions, all of which must hold; none means always.
 	When []SyscallCondition
+	// Quiet answers in the filter itself: programs of every build make the call, so its refusal is no news.
+	Quiet bool
 	// Why says which attack or surprise the rule prevents.
 	Why string
 }
@@ -35,6 +37,9 @@ const (
 	familyInet6, familyNetlink           = 10, 16
 	netlinkRoute                         = 0
 )
+
+// HighestSyscall is the highest number that is known here, of any name. Calls above it are answered with ENOSYS.
+const HighestSyscall = 469
 
 // YoungSyscalls are the numbers of calls that installed libseccomps may not know by name. From 424 on a number means the
 // same on every architecture (the kernel's scripts/syscall.tbl).
@@ -87,7 +92,7 @@ func Refusals() []SyscallRule {
 			Why: "mounts and namespaces are the fence"},
 		{Names: []string{"fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "open_tree_attr", "move_mount", "mount_setattr"},
 			Errno: syscall.ENOSYS, Why: "the same through the calls of Linux 5.2 and later, which programs fall back from"},
-		{Names: []string{"clone3"}, Errno: syscall.ENOSYS, Why: "its flags lie in memory, where a filter cannot look"},
+		{Names: []string{"clone3"}, Errno: syscall.ENOSYS, Quiet: true, Why: "its flags lie in memory, where a filter cannot look"},
 		{Names: []string{"io_uring_setup", "io_uring_enter", "io_uring_register"}, Errno: syscall.ENOSYS,
 			Why: "its ring passes every filter and tracer by"},
 		{Names: []string{"bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "open_by_handle_at",

@@ -35,13 +35,17 @@ type Facts struct {
 	// Own tells that the path lies in one of the jail's own areas.
 	Own  bool
 	Host HostAnswer
+	// Covered tells that the policy shows something else in its place.
+	Covered bool
+	// Ruled is what a rule of the site says of the path; empty for nothing.
+	Ruled RuleAction
 	// Partial tells that a listed directory showed entries outside the whitelist.
 	Partial bool
 }
 
 // NeedsHost reports whether the verdict depends on what the host has at the path.
 func (f Facts) NeedsHost() bool {
-	return f.Unreadable == "" && !f.refused() && !f.Own && !f.there()
+	return f.Unreadable == "" && !f.refused() && !f.Own && !f.Covered && f.Ruled != RuleNoise && !f.there()
 }
 
 // Classify is the one place that judges an access. The reason is a few words, empty where the verdict says all. The rows are
@@ -52,6 +56,12 @@ func Classify(f Facts) (Verdict, string) {
 		return Unknown, f.Unreadable
 	case f.refused():
 		return Denied, ""
+	case f.Ruled == RuleNoise:
+		return Allowed, "noise, by a rule of the site"
+	case f.Covered:
+		return Hidden, "the policy covers it"
+	case f.there() && f.Ruled == RuleNever:
+		return Leaked, "never allowed, by a rule of the site"
 	case f.there():
 		return f.visible()
 	case f.Own:
@@ -92,7 +102,9 @@ func (f Facts) there() bool {
 	case 0, syscall.EEXIST, syscall.EISDIR, syscall.ENOTEMPTY, syscall.ETXTBSY, syscall.EXDEV, syscall.EBUSY, syscall.ENOEXEC,
 		syscall.ENXIO, syscall.ENODATA, syscall.ERANGE, syscall.EOPNOTSUPP:
 		return true
-	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
+	case syscall.ENOENT:
+		return f.Op == OpExec && f.Visible // its interpreter is missing, which has an access of its own
+	case syscall.ENOTDIR, syscall.ENAMETOOLONG:
 		return false
 	case syscall.ELOOP:
 		return f.NoFollow

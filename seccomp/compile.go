@@ -5,6 +5,8 @@ package seccomp
 import (
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"syscall"
 
 	libseccomp "github.com/seccomp/libseccomp-golang"
@@ -13,62 +15,144 @@ import (
 	"hdjail/policies"
 )
 
-// Compile builds one filter for the native system calls: what the rules refuse gets their errno, everything else passes,
-// and every other ABI (i386, x32) looks unimplemented (ENOSYS). It returns the program as the bytes of struct
-// sock_filter[] and the names that the installed libseccomp does not know.
-func Compile(rules []policies.SyscallRule) (program []byte, unknown []string, err error) {
+// Compile builds one filter: what the rules refuse gets their errno or goes to the listener, as o says, everything else
+// passes, and every other ABI looks unimplemented (ENOSYS). It returns the program as the bytes of struct sock_filter[] and
+// the names that the installed libseccomp does not know.
+func Compile(o Options) (program []byte, unknown []string, err error) {
+	native, ok := policies.Native(runtime.GOARCH)
+	if !ok {
+		return nil, nil, fmt.Errorf("compile filters: %s is no known architecture", runtime.GOARCH)
+	}
+	c := compiler{options: o, notified: map[string]bool{}}
+	if o.Notify {
+		for _, call := range policies.Traced() {
+			c.notified[call.Name] = true
+		}
+	}
+	program, err = c.filter(native)
+	if err != nil {
+		return nil, nil, err
+	}
+	unknown = c.unknown
+	var i386 []byte
+	if o.I386 && native == policies.AMD64 {
+		if i386, err = c.filter(policies.I386); err != nil {
+			return nil, nil, err
+		}
+	}
+	return join(program, i386), unknown, nil
+}
+
+// Number is the number of a system call's name in an ABI, and whether there is one.
+func Number(abi policies.ABI, name string) (int, bool) {
+	if nr, ok := policies.YoungSyscalls[name]; ok {
+		return nr, true
+	}
+	nr, err := libseccomp.GetSyscallFromNameByArch(name, arches[abi])
+	return int(nr), err == nil && nr >= 0
+}
+
+var arches = [...]libseccomp.ScmpArch{libseccomp.ArchAMD64, libseccomp.ArchARM64, libseccomp.ArchX86}
+
+// compiler makes the filters of one Options.
+type compiler struct {
+	options Options
+	// notified are the names that go to the listener whatever their arguments.
+	notified map[string]bool
+	unknown  []string
+}
+
+// filter makes the filter of one ABI.
+func (c *compiler) filter(abi policies.ABI) ([]byte, error) {
 	filter, err := libseccomp.NewFilter(libseccomp.ActAllow)
 	if err != nil {
-		return nil, nil, fmt.Errorf("new filter: %w", err)
+		return nil, fmt.Errorf("new filter: %w", err)
 	}
 	defer filter.Release()
 	if err := filter.SetBadArchAction(errnoAction(syscall.ENOSYS)); err != nil {
-		return nil, nil, fmt.Errorf("set the action for foreign ABIs: %w", err)
+		return nil, fmt.Errorf("set the action for foreign ABIs: %w", err)
 	}
-	missing := map[string]bool{}
-	for _, rule := range rules {
-		for _, name := range rule.Names {
-			call, known := number(name)
-			if !known && !missing[name] {
-				missing[name] = true
-				unknown = append(unknown, name)
-			}
-			if call < 0 { // unknown, or a name of another architecture only
-				continue
-			}
-			if err := addRule(filter, call, rule); err != nil {
-				return nil, nil, fmt.Errorf("add rule for %q: %w", name, err)
+	if err := only(filter, arches[abi]); err != nil {
+		return nil, fmt.Errorf("set the architecture: %w", err)
+	}
+	_ = filter.SetOptimize(2) // a tree in place of a list, from libseccomp 2.5 on
+	if c.options.Notify {
+		for _, call := range policies.Traced() {
+			if err := c.add(filter, abi, call.Name, libseccomp.ActNotify, nil); err != nil {
+				return nil, err
 			}
 		}
 	}
-	program, err = export(filter)
-	return program, unknown, err
+	for _, rule := range c.options.Rules {
+		action := errnoAction(rule.Errno)
+		if c.options.Notify && !rule.Quiet {
+			action = libseccomp.ActNotify
+		}
+		for _, name := range rule.Names {
+			if c.notified[name] {
+				continue
+			}
+			if err := c.add(filter, abi, name, action, rule.When); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if abi == policies.I386 { // their arguments lie in memory, where a filter cannot look
+		for _, name := range []string{"socketcall", "ipc"} {
+			if err := c.add(filter, abi, name, errnoAction(syscall.ENOSYS), nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return export(filter)
 }
 
-// number looks a call up: libseccomp's table first, then that of calls younger than the library.
-func number(name string) (call libseccomp.ScmpSyscall, known bool) {
-	if call, err := libseccomp.GetSyscallFromName(name); err == nil {
-		return call, true
+// only makes arch the filter's single architecture.
+func only(filter *libseccomp.ScmpFilter, arch libseccomp.ScmpArch) error {
+	native, err := libseccomp.GetNativeArch()
+	if err != nil || native == arch {
+		return err
 	}
-	if nr, ok := policies.YoungSyscalls[name]; ok {
-		return libseccomp.ScmpSyscall(nr), true
+	if err := filter.AddArch(arch); err != nil {
+		return err
 	}
-	return -1, false
+	return filter.RemoveArch(native)
 }
 
-func addRule(filter *libseccomp.ScmpFilter, call libseccomp.ScmpSyscall, rule policies.SyscallRule) error {
+// add adds a rule for a name. Young calls are added by number to the native ABI; others do not reach them. A name that
+// the ABI does not have is left out.
+func (c *compiler) add(filter *libseccomp.ScmpFilter, abi policies.ABI, name string, action libseccomp.ScmpAction, when []policies.SyscallCondition) error {
+	native, _ := policies.Native(runtime.GOARCH)
+	call, err := libseccomp.GetSyscallFromName(name)
+	if err != nil && abi == native {
+		young, known := policies.YoungSyscalls[name]
+		if !known && !slices.Contains(c.unknown, name) {
+			c.unknown = append(c.unknown, name)
+		}
+		call = libseccomp.ScmpSyscall(young)
+		if !known {
+			return nil
+		}
+	} else if _, there := Number(abi, name); err != nil || !there {
+		return nil
+	}
 	var conditions []libseccomp.ScmpCondition
-	for _, c := range rule.When {
-		condition, err := condition(c)
+	for _, w := range when {
+		condition, err := condition(w)
 		if err != nil {
 			return err
 		}
 		conditions = append(conditions, condition)
 	}
 	if len(conditions) == 0 {
-		return filter.AddRuleExact(call, errnoAction(rule.Errno))
+		err = filter.AddRule(call, action)
+	} else {
+		err = filter.AddRuleConditional(call, action, conditions)
 	}
-	return filter.AddRuleConditionalExact(call, errnoAction(rule.Errno), conditions)
+	if err != nil {
+		return fmt.Errorf("add rule for %q: %w", name, err)
+	}
+	return nil
 }
 
 func condition(c policies.SyscallCondition) (libseccomp.ScmpCondition, error) {

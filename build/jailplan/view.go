@@ -223,7 +223,7 @@ func (v View) secrets(entries []mounts.Entry) (list []mounts.Entry) {
 		if asked || !shows(shown, s.Path) {
 			continue
 		}
-		hidden := mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Why: "hidden by the policy"}
+		hidden := mounts.Entry{Target: s.Path, Kind: mounts.Skeleton, Covers: true, Why: "hidden by the policy"}
 		if !s.Directory {
 			hidden.Kind, hidden.Source = mounts.Bind, Blank(v.Scratch)
 		}

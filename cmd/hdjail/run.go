@@ -29,6 +29,9 @@ type runOptions struct {
 	host, writable, readable, env []string
 	mode                          string
 	hideHome                      bool
+	// audit is where the record goes; "-" is standard output, empty is nowhere.
+	audit  string
+	strict bool
 }
 
 func runCommand(a *app) *cli.Command {
@@ -46,11 +49,14 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 			&cli.StringSliceFlag{Name: "rw", Usage: "show a `DIR` of the host, writable (repeatable)"},
 			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
+			&cli.StringFlag{Name: "audit", Usage: "write the record of all accesses to `FILE`, as JSON"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail (125) if the record is incomplete"},
 			&cli.StringFlag{Name: "home", Usage: "`WHETHER` mode log shows the home directory: show or hide", Value: "show"},
 		},
 		Action: func(c *cli.Context) error {
 			o := runOptions{host: c.StringSlice("host"), writable: c.StringSlice("rw"), readable: c.StringSlice("ro"),
-				env: c.StringSlice("env"), mode: c.String("mode"), hideHome: c.String("home") == "hide"}
+				env: c.StringSlice("env"), mode: c.String("mode"), hideHome: c.String("home") == "hide",
+				audit: c.String("audit"), strict: c.Bool("strict")}
 			if home := c.String("home"); home != "hide" && home != "show" {
 				return usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
 			}
@@ -114,11 +120,16 @@ func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, 
 		return exitRunFailed, err
 	}
 	config.Stdin, config.Stdout, config.Stderr = streams.in, streams.out, streams.err
+	record, err := a.recordRun(&config, view, o, args)
+	if err != nil {
+		return exitRunFailed, err
+	}
+	a.onClose(record.Release)
 	result, err := runner.Run(ctx, config)
 	if err != nil {
 		return startStatus(err), err
 	}
-	return result.Exit, nil
+	return a.finishRun(ctx, o, record, mode, result)
 }
 
 // startStatus is the exit status of a command that could not be started.

@@ -45,7 +45,7 @@ func probeFilter() jail.Feature {
 		f.OK, f.Detail, f.Fix = false, err.Error(), "use a kernel that is built with CONFIG_SECCOMP_FILTER"
 		return f
 	}
-	program, unknown, err := seccomp.Compile(policies.Refusals())
+	program, unknown, err := seccomp.Compile(seccomp.Options{Rules: policies.Refusals()})
 	if err != nil {
 		f.OK, f.Detail, f.Fix = false, err.Error(), "build hdjail with `make build`, which sets the tag seccomp"
 		return f

@@ -18,14 +18,18 @@ type stage2Plan struct {
 	filters [][]byte
 	sources map[string]identityOf
 	ids     identity
+	// listen has the last filter ask a listener; canaries are then the paths of stage 2's own accesses.
+	listen   bool
+	canaries []string
 }
 
 // Record tags and flags, the same as in stage2.c.
 const (
 	tagArg, tagEnv, tagDir, tagMount, tagFilter        = 1, 2, 3, 4, 5
 	tagUIDMap, tagGIDMap, tagFlags, tagCaps            = 6, 7, 8, 9
-	tagBelow                                           = 10
+	tagBelow, tagCanary                                = 10, 11
 	flagTerminal, flagSetgroups, flagRandomize         = 1, 2, 4
+	flagListen                                         = 8
 	statReadOnly, statNoSUID, statNoDev                = unix.ST_RDONLY, unix.ST_NOSUID, unix.ST_NODEV
 	mountOptional                               uint32 = 1 << 31
 )
@@ -62,6 +66,9 @@ func (s stage2Plan) encode() []byte {
 	text(tagGIDMap, gids)
 	record(tagFlags, binary.NativeEndian.AppendUint32(nil, s.flags()))
 	record(tagCaps, binary.NativeEndian.AppendUint64(nil, s.ids.keep))
+	for _, path := range s.canaries {
+		text(tagCanary, path)
+	}
 	return out.Bytes()
 }
 
@@ -74,6 +81,9 @@ func (s stage2Plan) flags() (flags uint32) {
 	}
 	if s.config.Host {
 		flags |= flagRandomize
+	}
+	if s.listen {
+		flags |= flagListen
 	}
 	return flags
 }

@@ -32,6 +32,7 @@ type process struct {
 	output                *output
 	terminal              *terminal
 	reported              bool
+	observer              *observer // nil when nothing is recorded
 }
 
 // openStreams makes the control socket and the ends of the streams that the jail gets.
@@ -135,6 +136,7 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 			p.init.Signal(os.Kill)
 		}
 	}
+	p.observer.finish()
 	p.output.finish()
 	p.terminal.close()
 	p.finish(&result, state)
@@ -167,7 +169,7 @@ func (p *process) receive(messages chan<- message) {
 		if err != nil || n == 0 {
 			return
 		}
-		m := message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 4)}
+		m := message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 5)}
 		if oobn > 0 {
 			m.file = receivedFile(oob[:oobn])
 		}
@@ -182,7 +184,7 @@ func (p *process) reportedError() error {
 	if err != nil || n == 0 {
 		return nil
 	}
-	return p.handle(message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 4)}, &jail.Result{})
+	return p.handle(message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 5)}, &jail.Result{})
 }
 
 func receivedFile(oob []byte) *os.File {
@@ -194,7 +196,7 @@ func receivedFile(oob []byte) *os.File {
 	if err != nil || len(fds) != 1 {
 		return nil
 	}
-	return os.NewFile(uintptr(fds[0]), "terminal")
+	return os.NewFile(uintptr(fds[0]), "received")
 }
 
 // handle takes one message in; an error means that no command ran.
@@ -203,8 +205,8 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 	case 'E':
 		var phase, detail string
 		var errno int
-		if len(m.fields) == 4 {
-			phase, detail = m.fields[1], m.fields[3]
+		if len(m.fields) >= 4 {
+			phase, detail = m.fields[1], strings.Join(m.fields[3:], " ")
 			fmt.Sscan(m.fields[2], &errno)
 		}
 		cause := syscall.Errno(errno)
@@ -215,9 +217,16 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 	case 'T':
 		p.terminal, err = relay(m.file, p.config)
 		return err
+	case 'L':
+		if err := p.observer.serve(m.file, p.init, m.fields); err != nil {
+			return &jail.SetupError{Phase: "observer", Err: err}
+		}
+		if _, err := p.control.Write([]byte("G")); err != nil {
+			return &jail.SetupError{Phase: "observer", Err: err}
+		}
 	case 'X':
 		var status, cpu, peak int64
-		if _, err := fmt.Sscan(strings.Join(m.fields, " "), &status, &cpu, &peak); err != nil {
+		if _, err := fmt.Sscan(strings.Join(m.fields, " "), &status, &cpu, &peak, &result.Survivors); err != nil {
 			return &jail.SetupError{Phase: "end", Err: err}
 		}
 		ws := syscall.WaitStatus(status)

@@ -49,7 +49,8 @@ type Runner struct {
 	root    bool
 	stage2  *os.File
 	dir     *runDir
-	filters func() ([][]byte, error)
+	table   *policies.CallTable
+	filters map[filterKind]func() ([]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
 	idmaps  idmaps
 	// warming is what is made ahead of the first jail, on another processor.
@@ -79,11 +80,12 @@ func New(options Options) (*Runner, error) {
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
 		dir:     dir,
-		filters: sync.OnceValues(compileFilters),
+		table:   policies.NewCallTable(policies.Refusals(), seccomp.Number),
+		filters: filterKinds(),
 		hook:    hookWorks(),
 		idmaps:  idmaps{found: map[int]*os.File{}},
 	}
-	r.warming.Go(func() { r.filters() })
+	r.warming.Go(func() { r.filters[filterKind{notify: true}]() })
 	return r, nil
 }
 
@@ -93,10 +95,29 @@ func (r *Runner) Close() error {
 	return errors.Join(r.stage2.Close(), r.idmaps.close(), r.dir.close())
 }
 
-func compileFilters() ([][]byte, error) {
-	program, _, err := seccomp.Compile(policies.Refusals())
+// filterKind is what the filters of this process differ in.
+type filterKind struct{ notify, i386 bool }
+
+// filterKinds are the filters, each compiled when it is first asked for.
+func filterKinds() map[filterKind]func() ([]byte, error) {
+	kinds := map[filterKind]func() ([]byte, error){}
+	for _, kind := range []filterKind{{}, {notify: true}, {i386: true}, {true, true}} {
+		kinds[kind] = sync.OnceValues(func() ([]byte, error) {
+			program, _, err := seccomp.Compile(seccomp.Options{Rules: policies.Refusals(), Notify: kind.notify, I386: kind.i386})
+			return program, err
+		})
+	}
+	return kinds
+}
+
+// filter is the jail's, empty in mode off. Where the host is visible, its 32-bit programs run.
+func (r *Runner) filter(c jail.Config) ([][]byte, error) {
+	if !c.Mode.Filtered() {
+		return nil, nil
+	}
+	program, err := r.filters[filterKind{notify: c.Log != nil, i386: !c.Mode.Contains()}]()
 	if err != nil {
-		return nil, err
+		return nil, &jail.SetupError{Phase: "filter", Err: err}
 	}
 	return [][]byte{program}, nil
 }
@@ -145,12 +166,12 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 
 // start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
 func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *process, err error) {
-	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none", Observers: []string{}}}
-	var filters [][]byte
-	if c.Mode.Filtered() {
-		if filters, err = r.filters(); err != nil {
-			return nil, &jail.SetupError{Phase: "filter", Err: err}
-		}
+	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none"}}
+	filters, err := r.filter(c)
+	if err != nil {
+		return nil, err
+	}
+	if filters != nil {
 		p.enforced.Tier, p.enforced.Filters = "full", true
 	}
 	defer func() {
@@ -162,7 +183,9 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 	if err := p.openStreams(); err != nil {
 		return nil, &jail.SetupError{Phase: "streams", Err: err}
 	}
-	if p.plan, err = sealedFile("plan", stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids}.encode()); err != nil {
+	p.observer = r.newObserver(c, ids)
+	plan := stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids, listen: p.observer != nil, canaries: p.observer.paths()}
+	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
 	limits := planLimits(c.Limits, r.root, hardLimit)

@@ -5,8 +5,9 @@
 // Descriptors: 0-2 the command's streams, 3 this program, 4 the control socket (SOCK_SEQPACKET), 5 the plan. The plan is
 // a list of records: tag (u32), length (u32), bytes; the runner writes it in jail/container/plan.go.
 //
-// Messages to the runner: "E phase errno detail" a step failed, "T" with the terminal's descriptor, "X status cpu_us
-// peak_kib" the command ended. From the runner: "T" ends every process with SIGTERM.
+// Messages to the runner: "E phase errno detail" a step failed, "T" with the terminal's descriptor, "L killable" with the
+// listener of a filter (killable is 1 if only fatal signals interrupt a notification), "X status cpu_us peak_kib survivors"
+// the command ended. From the runner: "T" ends every process with SIGTERM, "G" answers an "L": the listener is served.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FD_EXE = 3, FD_CONTROL = 4, FD_PLAN = 5, MAX_FILTERS = 2 };
+enum { FD_EXE = 3, FD_CONTROL = 4, FD_PLAN = 5, MAX_FILTERS = 2, MAX_CANARIES = 2 };
 
 enum tag {
 	TAG_ARG = 1,    // one argument of the command, NUL-terminated
@@ -46,11 +47,16 @@ enum tag {
 	TAG_FLAGS = 8,  // u32
 	TAG_CAPS = 9,   // u64, capabilities that the command keeps in the inner namespace
 	TAG_BELOW = 10, // a mount point below which further mounts are expected
+	TAG_CANARY = 11, // a path that does not exist, which our own accesses ask for: one before the command, one after it
 };
 
 enum { MOUNT_OPTIONAL = 1U << 31 }; // in want.flags: masks, which not every kernel has a file for
 
-enum { FLAG_TERMINAL = 1, FLAG_SETGROUPS = 2, FLAG_RANDOMIZE = 4 };
+enum { FLAG_TERMINAL = 1, FLAG_SETGROUPS = 2, FLAG_RANDOMIZE = 4, FLAG_LISTEN = 8 };
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV // Linux 5.19
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 
 struct want {
 	uint64_t dev, ino;
@@ -71,6 +77,9 @@ struct plan {
 	const char **below;
 	size_t argc, envc, mountc, belowc, filterc;
 	struct sock_fprog filters[MAX_FILTERS];
+	const char *canaries[MAX_CANARIES];
+	size_t canaryc;
+	const char *data; // where the plan is mapped
 	uint32_t flags;
 	uint64_t caps;
 };
@@ -107,7 +116,7 @@ static void *grow(void *list, size_t count, size_t size)
 
 static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 {
-	int text = tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS;
+	int text = tag != TAG_CANARY && tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS;
 	errno = EINVAL;
 	must(!text || (len > 0 && data[len - 1] == 0), "plan", "unterminated text");
 	switch (tag) {
@@ -138,6 +147,10 @@ static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 		p->filters[p->filterc].len = len / sizeof(struct sock_filter);
 		p->filters[p->filterc++].filter = (struct sock_filter *)data;
 		break;
+	case TAG_CANARY: // not looked at: its page stays untouched
+		must(p->canaryc < MAX_CANARIES, "plan", "canary");
+		p->canaries[p->canaryc++] = data;
+		break;
 	case TAG_FLAGS: must(len == 4, "plan", "flags"); memcpy(&p->flags, data, 4); break;
 	case TAG_CAPS: must(len == 8, "plan", "caps"); memcpy(&p->caps, data, 8); break;
 	default: fail("plan", "unknown record");
@@ -151,6 +164,7 @@ static void read_plan(struct plan *p)
 	must(fstat(FD_PLAN, &st) == 0, "plan", "size");
 	char *data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, FD_PLAN, 0);
 	must(data != MAP_FAILED, "plan", "map");
+	p->data = data;
 	for (uint64_t at = 0; at < (uint64_t)st.st_size;) {
 		uint32_t head[2];
 		errno = EINVAL;
@@ -297,10 +311,67 @@ static void cover_pid1(void)
 			"cover", dirs[i]);
 }
 
+// send_descriptor sends a message with a descriptor to the runner.
+static int send_descriptor(const char *text, int fd)
+{
+	char space[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {(char *)text, strlen(text)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	return sendmsg(FD_CONTROL, &msg, MSG_NOSIGNAL) == (ssize_t)strlen(text);
+}
+
+// The last filter asks a listener where the plan says so, and the runner gets it. From here to the runner's answer only calls
+// are made that no filter asks about.
 static void load_filters(const struct plan *p)
 {
-	for (size_t i = 0; i < p->filterc; i++)
-		must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p->filters[i]) == 0, "filter", "seccomp");
+	int listener = -1, killable = 1;
+	for (size_t i = 0; i < p->filterc; i++) {
+		struct sock_fprog *filter = (struct sock_fprog *)&p->filters[i];
+		if (i + 1 < p->filterc || !(p->flags & FLAG_LISTEN)) {
+			must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter) == 0, "filter", "seccomp");
+			continue;
+		}
+		unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+		listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, filter);
+		if (listener < 0 && errno == EINVAL) {
+			killable = 0;
+			listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, filter);
+		}
+		must(listener >= 0, "filter", "seccomp with a listener");
+	}
+	if (listener < 0)
+		return;
+	must(send_descriptor(killable ? "L 1" : "L 0", listener), "filter", "send the listener");
+	close(listener);
+}
+
+// Our own accesses, which have to be on record: of a path, once through a page that nobody has touched, once relative to a
+// descriptor, which is of the root directory.
+static void ask_canary(const struct plan *p, size_t which, int root)
+{
+	struct stat st;
+	if (which >= p->canaryc)
+		return;
+	uint64_t offset = (uint64_t)(p->canaries[which] - p->data), page = offset & ~4095ULL;
+	const char *fresh = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, FD_PLAN, (off_t)page);
+	must(fresh != MAP_FAILED, "canary", "map");
+	must(syscall(SYS_openat, AT_FDCWD, fresh + (offset - page), O_RDONLY | O_CLOEXEC) == -1 && errno == ENOENT, "canary", "open");
+	const char *path = p->canaries[which];
+	must(syscall(SYS_openat, root, path + 1, O_RDONLY | O_CLOEXEC) == -1 && errno == ENOENT, "canary", "openat");
+	must(lstat(path, &st) == -1 && errno == ENOENT, "canary", "stat");
+	must(execve(path, p->argv, p->envp) == -1 && errno == ENOENT, "canary", "exec");
+}
+
+static int open_root(void)
+{
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	must(root >= 0, "canary", "/");
+	return root;
 }
 
 static void close_descriptors(void)
@@ -383,7 +454,11 @@ static void run_command(const struct plan *p, int go, int terminal)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	must(chdir(p->dir) == 0, "directory", p->dir);
+	int root = open_root();
 	load_filters(p);
+	if (p->flags & FLAG_LISTEN)
+		must(read(go, &byte, 1) == 1, "filter", "wait for the listener");
+	ask_canary(p, 0, root);
 	close_descriptors();
 	exec_command(p);
 }
@@ -397,39 +472,74 @@ static int make_terminal(void)
 	must(ioctl(master, TIOCSPTLCK, &unlock) == 0, "terminal", "unlock");
 	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	must(slave >= 0, "terminal", "peer");
-	char byte = 'T', space[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&byte, 1};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &master, sizeof(int));
-	must(sendmsg(FD_CONTROL, &msg, MSG_NOSIGNAL) == 1, "terminal", "send");
+	must(send_descriptor("T", master), "terminal", "send");
 	close(master);
 	return slave;
 }
 
-static void report_end(int status)
+static void report_end(int status, const struct rusage *used, int survivors)
 {
 	char msg[128];
-	struct rusage used;
-	getrusage(RUSAGE_CHILDREN, &used);
-	long long cpu = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000LL + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-	int n = snprintf(msg, sizeof msg, "X %d %lld %ld", status, cpu, used.ru_maxrss);
+	long long cpu = (used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000000LL + used->ru_utime.tv_usec + used->ru_stime.tv_usec;
+	int n = snprintf(msg, sizeof msg, "X %d %lld %ld %d", status, cpu, used->ru_maxrss, survivors);
 	(void)!send(FD_CONTROL, msg, n, MSG_NOSIGNAL);
+}
+
+// Whatever the command left running ends before its end is reported. What cannot be killed from here, or not within a
+// second, ends with pid 1.
+static int end_survivors(void)
+{
+	int survivors = 0;
+	sigset_t child;
+	struct timespec second = {1, 0};
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	kill(-1, SIGKILL);
+	for (;;) {
+		pid_t pid = waitpid(-1, NULL, WNOHANG);
+		if (pid < 0)
+			return survivors;
+		if (pid > 0)
+			survivors++;
+		else if (sigtimedwait(&child, NULL, &second) < 0)
+			return survivors;
+	}
+}
+
+// A last child with the same filters tests the listener once more, after everything else.
+static void ask_again(const struct plan *p)
+{
+	char byte = 0;
+	if (!(p->flags & FLAG_LISTEN))
+		return;
+	pid_t child = fork();
+	must(child >= 0, "canary", "fork");
+	if (child == 0) {
+		int root = open_root();
+		load_filters(p);
+		while (byte != 'G')
+			must(recv(FD_CONTROL, &byte, 1, 0) == 1, "canary", "wait for the listener");
+		ask_canary(p, 1, root);
+		_exit(0);
+	}
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 // pid 1 reaps until the command has ended; its own end then takes the whole pid namespace. Signals from the runner's
 // side arrive as a message, because pid 1 ignores what it has no handler for.
-static void reap(pid_t command, const sigset_t *unblocked)
+static void reap(const struct plan *p, pid_t command, int go, const sigset_t *unblocked)
 {
 	struct pollfd control = {FD_CONTROL, POLLIN, 0};
 	for (;;) {
 		int status;
 		for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
 			if (pid == command) {
-				report_end(status);
+				struct rusage used;
+				int survivors = end_survivors();
+				getrusage(RUSAGE_CHILDREN, &used);
+				ask_again(p);
+				report_end(status, &used, survivors);
 				_exit(0);
 			}
 		child_event = 0;
@@ -440,6 +550,8 @@ static void reap(pid_t command, const sigset_t *unblocked)
 			_exit(125); // the runner is gone
 		if (byte == 'T')
 			kill(-1, SIGTERM);
+		if (byte == 'G')
+			must(write(go, "", 1) == 1, "filter", "release");
 	}
 }
 
@@ -470,7 +582,7 @@ static void stage2(void)
 	set_caps(0);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	must(write(go[1], "", 1) == 1, "ids", "release");
-	reap(command, &unblocked);
+	reap(&p, command, go[1], &unblocked);
 }
 
 __attribute__((constructor)) static void stage2_entry(int argc, char **argv, char **envp)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"hdjail/policies"
 )
@@ -42,43 +43,59 @@ type documentParent struct {
 
 // WriteDocument writes the audit as one JSON document.
 func (a *Audit) WriteDocument(w io.Writer) error {
+	return WriteDocument(w, a.Header, a.Processes, a.each, a.Events)
+}
+
+func (a *Audit) each(yield func(Access, error) bool) {
+	for _, access := range a.Accesses {
+		if !yield(access, nil) {
+			return
+		}
+	}
+}
+
+// WriteDocument writes an audit, given as to Write, as one JSON document.
+func WriteDocument(w io.Writer, head Header, processes []Process, accesses iter.Seq2[Access, error], events []Event) error {
 	out := bufio.NewWriterSize(w, 64<<10)
-	if err := a.writeDocument(out); err != nil {
+	d := documentHead{Header: head, Lost: head.Counters.Lost, Counts: head.Counters.Verdicts, Events: events,
+		Processes: make([]processJSON, len(processes))}
+	if d.Events == nil {
+		d.Events = []Event{}
+	}
+	if d.Observers == nil {
+		d.Observers = []Observer{}
+	}
+	d.Format = Format
+	for i, p := range processes {
+		d.Processes[i] = encodeProcess(p)
+	}
+	if err := d.write(out, accesses, chains(processes)); err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
 	return out.Flush()
 }
 
-func (a *Audit) writeDocument(out *bufio.Writer) error {
-	head := documentHead{Header: a.Header, Lost: a.Header.Counters.Lost, Counts: a.Header.Counters.Verdicts, Events: a.Events,
-		Processes: make([]processJSON, len(a.Processes))}
-	if head.Events == nil {
-		head.Events = []Event{}
-	}
-	if head.Observers == nil {
-		head.Observers = []Observer{}
-	}
-	head.Format = Format
-	for i, p := range a.Processes {
-		head.Processes[i] = encodeProcess(p)
-	}
-	text, err := json.Marshal(head)
+func (d documentHead) write(out *bufio.Writer, accesses iter.Seq2[Access, error], byID map[int]*documentProcess) error {
+	text, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
 	out.Write(text[:len(text)-1]) // an error stays in the writer
 	out.WriteString(`,"accesses":[`)
-	chains := a.processes()
-	for i, access := range a.Accesses {
-		text, err := json.Marshal(a.documentAccess(access, chains))
+	separator := "\n"
+	for access, err := range accesses {
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			out.WriteByte(',')
+		text, err := json.Marshal(newDocumentAccess(access, byID))
+		if err != nil {
+			return err
 		}
-		out.WriteByte('\n')
-		out.Write(text)
+		out.WriteString(separator)
+		if _, err := out.Write(text); err != nil {
+			return err
+		}
+		separator = ",\n"
 	}
 	_, err = out.WriteString("\n]}\n")
 	return err
@@ -87,10 +104,10 @@ func (a *Audit) writeDocument(out *bufio.Writer) error {
 // maxChain bounds the chain of parents in the document. The list of processes has it whole.
 const maxChain = 64
 
-// processes are the document's forms of the processes, by ID.
-func (a *Audit) processes() map[int]*documentProcess {
-	byID := make(map[int]*documentProcess, len(a.Processes))
-	for _, p := range a.Processes { // parents come first
+// chains are the document's forms of the processes, by ID.
+func chains(processes []Process) map[int]*documentProcess {
+	byID := make(map[int]*documentProcess, len(processes))
+	for _, p := range processes { // parents come first
 		j := encodeProcess(p)
 		d := &documentProcess{PID: p.PID, Exe: j.Exe, Argv: j.Argv, Parents: []documentParent{}}
 		if parent := byID[p.Parent]; parent != nil {
@@ -102,7 +119,7 @@ func (a *Audit) processes() map[int]*documentProcess {
 	return byID
 }
 
-func (a *Audit) documentAccess(access Access, processes map[int]*documentProcess) documentAccess {
+func newDocumentAccess(access Access, processes map[int]*documentProcess) documentAccess {
 	d := documentAccess{accessJSON: encodeAccess(access), Process: processes[access.Process]}
 	if len(access.Owners) > 0 {
 		d.Package, d.PackageVersion = &access.Owners[0].Package, &access.Owners[0].Version

@@ -1,0 +1,215 @@
+// Package recording makes the record of a run: it hands a jail's configuration the log that observers write to, and makes
+// an audit of it when the run is over. What the host has, who owns its files and what the site says come in from outside.
+package recording
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/build/jailplan"
+	"hdjail/jail"
+	"hdjail/jail/observe"
+	"hdjail/policies"
+	"hdjail/policies/audit"
+)
+
+// Recorder makes the records of one host. Its fields are set once; then it may be used by several goroutines.
+type Recorder struct {
+	Host observe.Host
+	// Owners opens the index of the host's packages when it is first needed; nil where there is none.
+	Owners func(ctx context.Context) (observe.Owners, error)
+	// Rules are those of the site.
+	Rules []policies.PathRule
+	// System and Kernel name the machine.
+	System, Kernel string
+	// Seen is told of accesses outside the whitelist while they happen; nil for nobody.
+	Seen func(name string, a audit.Access)
+}
+
+// Subject is what a record is about.
+type Subject struct {
+	View jailplan.View
+	// Allowed is a tree with everything that the whitelisted packages have, for modes that show more; empty for none.
+	Allowed string
+	// Derivation is its ID, Command what was run where there is none.
+	Derivation string
+	Command    []string
+	Whitelist  audit.Whitelist
+}
+
+// Record is the record of one run. Release gives back what it holds.
+type Record struct {
+	// Header, Processes and Events are set by Finish.
+	Header    audit.Header
+	Processes []audit.Process
+	Events    []audit.Event
+	// Outside are the first entries outside the whitelist, in the order of the audit; Header.Counters has all of them.
+	Outside []audit.Access
+
+	recorder  *Recorder
+	subject   Subject
+	log       *observe.Log
+	whitelist *treeWhitelist
+	owners    observe.Owners
+	started   time.Time
+}
+
+// maxOutside bounds Record.Outside.
+const maxOutside = 200
+
+// Start has a configuration recorded. In mode off there is no record, and Start returns nil; a nil Record does nothing.
+func (r *Recorder) Start(c *jail.Config, s Subject) (*Record, error) {
+	if !c.Mode.Filtered() {
+		return nil, nil
+	}
+	rec := &Record{recorder: r, subject: s, started: time.Now()}
+	o := observe.Options{Mode: c.Mode, Table: c.Mounts, Host: r.Host, Rules: r.Rules, Spill: spillIn(c.Scratch.Dir)}
+	for _, p := range s.View.Paths {
+		o.Paths = append(o.Paths, p.Path)
+	}
+	if s.Allowed != "" {
+		root, err := unix.Open(s.Allowed, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: s.Allowed, Err: err}
+		}
+		rec.whitelist = &treeWhitelist{root: root}
+		o.Whitelist = rec.whitelist
+	}
+	if r.Seen != nil {
+		o.Seen = func(a audit.Access) { r.Seen(c.Name, a) }
+	}
+	rec.log = observe.NewLog(o, rec.started)
+	c.Log = rec.log
+	return rec, nil
+}
+
+// spillIn makes files without a name in a directory that the jail cannot see.
+func spillIn(dir string) func() (observe.Temporary, error) {
+	return func() (observe.Temporary, error) {
+		f, err := os.CreateTemp(dir, "spill-")
+		if err != nil {
+			return nil, err
+		}
+		return f, os.Remove(f.Name())
+	}
+}
+
+// treeWhitelist is the file list of the whitelisted packages, as a composed tree has it.
+type treeWhitelist struct{ root int }
+
+// Has implements observe.Whitelist.
+func (t *treeWhitelist) Has(p string) bool {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(t.root, path.Clean("."+p), &how)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// Event adds an event of the run.
+func (r *Record) Event(name, path, detail string) {
+	if r != nil {
+		r.log.Event(name, path, detail)
+	}
+}
+
+// Finish completes the record of a run that is over.
+func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, result jail.Result) (err error) {
+	if r == nil {
+		return nil
+	}
+	if result.Survivors > 0 {
+		r.log.Event("survivor:killed", "", fmt.Sprintf("%d processes outlived the command", result.Survivors))
+	}
+	if result.Stopped != "" {
+		r.log.Event(stopEvent(result.Stopped), "", "")
+	}
+	h := audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), PolicyDigest: r.subject.View.Policy.Digest(mode, nil),
+		System: r.recorder.System, Kernel: r.recorder.Kernel, Start: r.started.UTC(), Duration: result.Wall, Exit: result.Exit,
+		Command: r.subject.Command, Whitelist: r.subject.Whitelist,
+		Enforced: audit.Enforced{Tier: result.Enforced.Tier, Filters: result.Enforced.Filters, Limits: result.Enforced.Limits, Missing: result.Enforced.Missing}}
+	if r.Header, err = r.log.Header(h); err != nil {
+		return err
+	}
+	if r.Processes, err = r.log.Processes(); err != nil {
+		return err
+	}
+	r.Events = r.log.Events()
+	if r.recorder.Owners != nil && r.Header.Counters.Unique > r.Header.Counters.Verdicts[policies.Absent] {
+		if r.owners, err = r.recorder.Owners(ctx); err != nil {
+			return err
+		}
+	}
+	if r.Header.Counters.Verdicts[policies.Hidden]+r.Header.Counters.Verdicts[policies.Leaked]+r.Header.Counters.Verdicts[policies.Unknown] == 0 {
+		return nil
+	}
+	for a, err := range r.Accesses() {
+		if err != nil {
+			return err
+		}
+		if a.Verdict.Outside() && len(r.Outside) < maxOutside {
+			r.Outside = append(r.Outside, a)
+		}
+	}
+	return nil
+}
+
+func stopEvent(stopped string) string {
+	if stopped == "wall" || stopped == "silence" {
+		return "timeout:" + stopped
+	}
+	return "limit:" + stopped
+}
+
+// Accesses returns the entries in the order of the audit. It may be called again.
+func (r *Record) Accesses() iter.Seq2[audit.Access, error] { return r.log.Accesses(r.owners) }
+
+// Write writes the audit's file.
+func (r *Record) Write(w io.Writer) error {
+	return audit.Write(w, r.Header, r.Processes, r.Accesses(), r.Events)
+}
+
+// WriteDocument writes the audit's document.
+func (r *Record) WriteDocument(w io.Writer) error {
+	return audit.WriteDocument(w, r.Header, r.Processes, r.Accesses(), r.Events)
+}
+
+// Release gives back what the record holds. A nil Record holds nothing.
+func (r *Record) Release() error {
+	if r == nil {
+		return nil
+	}
+	if r.whitelist != nil {
+		unix.Close(r.whitelist.root)
+		r.whitelist = nil
+	}
+	return r.log.Release()
+}
+
+// Whitelist describes what a view allows, for the header.
+func Whitelist(v jailplan.View, requested []string, packages []audit.Owner) audit.Whitelist {
+	w := audit.Whitelist{Requested: slices.Clone(requested), Packages: packages}
+	for _, p := range v.Paths {
+		if p.Writable {
+			w.Writable = append(w.Writable, p.Path)
+		} else {
+			w.Paths = append(w.Paths, p.Path)
+		}
+	}
+	for _, d := range v.Dependencies {
+		if !d.Many {
+			w.Dependencies = append(w.Dependencies, d.Public)
+		}
+	}
+	return w
+}

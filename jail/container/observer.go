@@ -1,0 +1,161 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"hdjail/jail"
+	"hdjail/jail/observe"
+	"hdjail/policies"
+	"hdjail/policies/audit"
+	"hdjail/seccomp"
+)
+
+// observer records one jail by the notifications of its filter. A nil observer records nothing.
+type observer struct {
+	log         *observe.Log
+	table       *policies.CallTable
+	scene       observe.Scene
+	canaries    []string
+	supervisors []*seccomp.Supervisor
+	identity    identity
+	setIDs      bool
+}
+
+// accessesOfCanary is how many accesses of each of its paths stage 2 makes.
+const accessesOfCanary = 4
+
+func (r *Runner) newObserver(c jail.Config, ids identity) *observer {
+	if c.Log == nil || !c.Mode.Filtered() {
+		return nil
+	}
+	o := &observer{log: c.Log, table: r.table, identity: ids, setIDs: r.root && !c.Host,
+		canaries: []string{"/.hdjail-" + randomName(), "/.hdjail-" + randomName()},
+		scene:    observe.Scene{UID: ids.uid, GID: ids.gid, All: c.Host && r.root, Canaries: map[string]int{}}}
+	for _, name := range o.canaries {
+		o.scene.Canaries[name] = accessesOfCanary
+	}
+	return o
+}
+
+func (o *observer) paths() []string {
+	if o == nil {
+		return nil
+	}
+	return o.canaries
+}
+
+// workers is how many threads answer: each does the whole of a call, because handing it on costs as much.
+func workers() int { return max(1, min(4, runtime.NumCPU())) }
+
+// serve answers the notifications of a listener that stage 2 has sent. The first is that of the command, the second that of
+// the last canary.
+func (o *observer) serve(listener *os.File, init *libcontainer.Process, fields []string) error {
+	if listener == nil || o == nil {
+		return errors.New("stage 2 sent no listener")
+	}
+	n := 1
+	if len(o.supervisors) == 0 {
+		n = workers()
+		pid, err := init.Pid()
+		if err != nil {
+			return err
+		}
+		o.scene.Init = pid
+		if err := o.log.Open(o.scene); err != nil {
+			return err
+		}
+	}
+	handlers := make([]seccomp.Handler, n)
+	for i := range handlers {
+		handlers[i] = &handler{log: o.log, table: o.table}
+	}
+	s, err := seccomp.Supervise(listener, handlers, o.prepare)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if len(o.supervisors) == 0 {
+		o.log.Observed(describe(s, slices.Contains(fields, "1")))
+	}
+	o.supervisors = append(o.supervisors, s)
+	return nil
+}
+
+// prepare gives a worker's thread the ids of the jail for looking at files, so that the answers are those that the jail
+// gets. It keeps the right to look into the jail's processes.
+func (o *observer) prepare() error {
+	if !o.setIDs {
+		return nil
+	}
+	// These calls change the calling thread only, and return the old id whether or not they worked (setfsuid(2)).
+	unix.Syscall(unix.SYS_SETFSGID, uintptr(o.identity.gid), 0, 0)
+	unix.Syscall(unix.SYS_SETFSUID, uintptr(o.identity.uid), 0, 0)
+	if now, _, _ := unix.Syscall(unix.SYS_SETFSUID, ^uintptr(0), 0, 0); int(now) != o.identity.uid {
+		return fmt.Errorf("take the file system id %d of the jail: the kernel refuses it", o.identity.uid)
+	}
+	return nil
+}
+
+func describe(s *seccomp.Supervisor, killable bool) audit.Observer {
+	o := audit.Observer{Name: "notification", Guarantees: []string{"every traced call is seen before it goes on",
+		"outcomes are inferred", "what the kernel opens itself is derived from file headers"}}
+	if !killable {
+		o.Guarantees = append(o.Guarantees, "a signal restarts a call, which is counted once")
+	}
+	if !s.Synchronous() {
+		o.Guarantees = append(o.Guarantees, "no synchronous wake-up: a call costs about twice as much")
+	}
+	return o
+}
+
+// finish returns when everything is on record. The jail's last process is gone.
+func (o *observer) finish() {
+	if o == nil {
+		return
+	}
+	for _, s := range o.supervisors {
+		if err := s.Wait(); err != nil {
+			o.log.Incomplete("the supervisor ended early: " + err.Error())
+		}
+	}
+	if err := o.log.Close(); err != nil {
+		o.log.Incomplete(err.Error())
+	}
+}
+
+// handler is one worker's.
+type handler struct {
+	log     *observe.Log
+	table   *policies.CallTable
+	pending observe.Pending
+	skip    bool
+}
+
+// Before implements seccomp.Handler.
+func (h *handler) Before(n *seccomp.Notification) syscall.Errno {
+	c, found := seccomp.Look(h.table, n)
+	if h.skip = !found; h.skip {
+		h.log.Incomplete(fmt.Sprintf("a call %d of ABI %#x that is in no table", n.Nr, n.Arch))
+		return syscall.ENOSYS
+	}
+	call := observe.Call{TID: int(n.TID), ABI: c.ABI, Args: n.Args, Name: c.Name, Traced: c.Traced}
+	if c.Refused != nil {
+		call.Refused = c.Refused.Errno
+	}
+	h.log.Begin(&h.pending, call)
+	return call.Refused
+}
+
+// After implements seccomp.Handler.
+func (h *handler) After(_ *seccomp.Notification, valid bool) {
+	if !h.skip {
+		h.log.End(&h.pending, valid)
+	}
+}

@@ -1,0 +1,366 @@
+package observe
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/policies"
+)
+
+// Call is a system call of a jailed task that waits, as an observer found it in the tables.
+type Call struct {
+	TID  int
+	ABI  policies.ABI
+	Args [6]uint64
+	Name string
+	// Traced says how to read its paths; nil for a call that is only refused.
+	Traced *policies.TracedCall
+	// Refused is what our own filter answers; 0 lets the call go on.
+	Refused syscall.Errno
+}
+
+// arg is an argument, 0 for an index of -1.
+func (c *Call) arg(i int) uint64 {
+	if i < 0 {
+		return 0
+	}
+	return c.Args[i]
+}
+
+// Pending is a call between its beginning and its end. The zero Pending is ready, and can be used again after Log.End.
+type Pending struct {
+	call      Call
+	paths     [2]pendingPath
+	n         int
+	flags     uint64
+	openFlags uint64
+	errno     syscall.Errno
+	inferred  bool
+	argv      []string
+	truncated bool
+	directory string // the caller's, of an exec
+	implicit  []implicit
+	task      *task
+	mem       memory
+	buffers   [2][]byte
+}
+
+// pendingPath is one path of a call.
+type pendingPath struct {
+	op     policies.Operation
+	also   policies.Operation // a second operation of the same call, empty for none
+	path   []byte
+	follow bool
+	// slash tells that the typed path ends so that it must be a directory.
+	slash      bool
+	unreadable string
+	tid        int
+	look       look
+	resolved   bool // look is filled in
+	implicit   bool // no call named it: the kernel opened it
+}
+
+// implicit is a file that the kernel opens itself while it executes another.
+type implicit struct {
+	path  string
+	look  look
+	errno syscall.Errno
+}
+
+// executeCheck is AT_EXECVE_CHECK (Linux 6.14): the call only asks whether a file could be executed.
+const executeCheck = 0x10000
+
+// atFDCWD is AT_FDCWD as an int, which is how wide the kernel looks at it.
+const atFDCWD = -100
+
+// decode reads what the call names. It runs while the caller waits.
+func (p *Pending) decode(c Call, proc int) {
+	p.call, p.n, p.argv, p.truncated, p.implicit, p.errno = c, 0, nil, false, p.implicit[:0], c.Refused
+	p.mem.proc = proc
+	if c.Traced == nil {
+		return
+	}
+	p.readFlags()
+	for i, arg := range c.Traced.Paths {
+		c := &p.paths[p.n]
+		*c = pendingPath{tid: p.call.TID, path: p.buffers[i][:0], follow: p.follows()}
+		if p.readPath(c, arg) {
+			p.buffers[i] = c.path
+			c.op, c.also = p.operation()
+			p.n++
+		}
+	}
+	if c.Traced.Kind == policies.KindExec && c.Refused == 0 {
+		p.argv, p.truncated = p.mem.argv(c.TID, c.arg(c.Traced.Mode), p.wordSize())
+		p.directory, _ = p.base(atFDCWD)
+	}
+}
+
+func (p *Pending) wordSize() int {
+	if p.call.ABI == policies.I386 {
+		return 4
+	}
+	return 8
+}
+
+func (p *Pending) readFlags() {
+	t := p.call.Traced
+	p.flags = p.call.arg(t.Flags) & 0xffffffff
+	p.openFlags = 0
+	switch t.Kind {
+	case policies.KindOpen:
+		p.openFlags = p.flags
+	case policies.KindCreat:
+		p.openFlags = unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC
+	case policies.KindOpenHow: // the first member of struct open_how
+		p.openFlags, _ = p.mem.word(p.call.TID, p.call.arg(t.Flags), 8)
+	default:
+		return
+	}
+	p.flags = 0
+}
+
+// follows reports whether the call follows a link at the end of its path.
+func (p *Pending) follows() bool {
+	t := p.call.Traced
+	switch t.Kind {
+	case policies.KindOpen, policies.KindOpenHow, policies.KindCreat:
+		exclusive := p.openFlags&(unix.O_CREAT|unix.O_EXCL) == unix.O_CREAT|unix.O_EXCL
+		return p.openFlags&unix.O_NOFOLLOW == 0 && !exclusive
+	case policies.KindLink, policies.KindHandle:
+		return p.flags&unix.AT_SYMLINK_FOLLOW != 0
+	case policies.KindWatch:
+		return p.flags&unix.IN_DONT_FOLLOW == 0
+	}
+	return !t.NoFollow && p.flags&unix.AT_SYMLINK_NOFOLLOW == 0
+}
+
+// operation says what the call does to its paths.
+func (p *Pending) operation() (op, also policies.Operation) {
+	switch p.call.Traced.Kind {
+	case policies.KindOpen, policies.KindOpenHow, policies.KindCreat:
+		return openOperations(p.openFlags)
+	case policies.KindReadlink:
+		return policies.OpReadlink, ""
+	case policies.KindList:
+		return policies.OpList, ""
+	case policies.KindChdir:
+		return policies.OpChdir, ""
+	case policies.KindExec:
+		if p.flags&executeCheck != 0 {
+			return policies.OpProbe, ""
+		}
+		return policies.OpExec, ""
+	case policies.KindMkdir, policies.KindMknod, policies.KindSymlink, policies.KindBind:
+		return policies.OpCreate, ""
+	case policies.KindLink:
+		return policies.OpLink, ""
+	case policies.KindUnlink, policies.KindRmdir:
+		return policies.OpRemove, ""
+	case policies.KindRename:
+		return policies.OpRename, ""
+	case policies.KindMeta, policies.KindTruncate:
+		return policies.OpMeta, ""
+	case policies.KindXattr:
+		if p.call.Traced.Changes() {
+			return policies.OpMeta, ""
+		}
+	case policies.KindMount:
+		return policies.OpMount, ""
+	case policies.KindWatch:
+		return policies.OpWatch, ""
+	case policies.KindConnect:
+		return policies.OpConnect, ""
+	}
+	return policies.OpProbe, ""
+}
+
+func openOperations(flags uint64) (op, also policies.Operation) {
+	mode := flags & unix.O_ACCMODE
+	writes := mode != unix.O_RDONLY || flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE
+	reads := mode == unix.O_RDONLY || mode == unix.O_RDWR
+	switch {
+	case flags&unix.O_PATH != 0:
+		return policies.OpProbe, ""
+	case reads && writes:
+		return policies.OpRead, policies.OpWrite
+	case writes:
+		return policies.OpWrite, ""
+	}
+	return policies.OpRead, ""
+}
+
+// readPath reads one path of the call and reports whether there is one: an empty path means the descriptor itself, which
+// is no access but where something is executed or linked.
+func (p *Pending) readPath(c *pendingPath, arg policies.PathArg) bool {
+	kind := p.call.Traced.Kind
+	if kind == policies.KindConnect || kind == policies.KindBind {
+		return p.readAddress(c, arg)
+	}
+	base := int32(atFDCWD)
+	if arg.Base >= 0 {
+		base = int32(p.call.arg(arg.Base))
+	}
+	if arg.Arg < 0 {
+		return p.descriptor(c, base)
+	}
+	address := p.call.arg(arg.Arg)
+	if address == 0 {
+		return false
+	}
+	typed, unreadable := p.mem.text(p.call.TID, address)
+	if unreadable != "" {
+		c.unreadable = unreadable
+		return true
+	}
+	if len(typed) == 0 {
+		if p.flags&unix.AT_EMPTY_PATH != 0 && (kind == policies.KindExec || kind == policies.KindLink) {
+			return p.descriptor(c, base)
+		}
+		return false
+	}
+	last := typed[len(typed)-1]
+	c.slash = last == '/' || last == '.' && (len(typed) == 1 || typed[len(typed)-2] == '/')
+	c.follow = c.follow || last == '/'
+	from := "/"
+	if typed[0] != '/' {
+		if from, c.unreadable = p.base(base); c.unreadable != "" {
+			return true
+		}
+	}
+	c.path = normal(c.path, from, typed)
+	return true
+}
+
+// base is the directory that a path is relative to.
+func (p *Pending) base(fd int32) (dir, unreadable string) {
+	name := strconv.Itoa(p.call.TID) + "/cwd"
+	if fd != atFDCWD {
+		name = strconv.Itoa(p.call.TID) + "/fd/" + strconv.Itoa(int(fd))
+	}
+	return p.place(name)
+}
+
+// place is where a link of /proc to a directory leads, from the root of the jail.
+func (p *Pending) place(name string) (dir, unreadable string) {
+	dir, ok := p.mem.link(name)
+	if !ok {
+		return "", reasonBase
+	}
+	if !strings.HasPrefix(dir, "/") {
+		return "", reasonNoDir
+	}
+	if undeleted, marked := strings.CutSuffix(dir, " (deleted)"); marked {
+		var st unix.Stat_t
+		if unix.Fstatat(p.mem.proc, name, &st, 0) == nil && st.Nlink == 0 {
+			return undeleted, ""
+		}
+	}
+	return dir, ""
+}
+
+// descriptor makes the path that of an open file.
+func (p *Pending) descriptor(c *pendingPath, fd int32) bool {
+	dir, unreadable := p.base(fd)
+	if unreadable == reasonBase && fd != atFDCWD {
+		return false // no such descriptor: EBADF, and nothing was named
+	}
+	c.unreadable, c.follow = unreadable, true
+	c.path = append(c.path[:0], dir...)
+	return true
+}
+
+// readAddress reads a socket address. Only such families count whose addresses name something: files, abstract names, and
+// peers of a connection.
+func (p *Pending) readAddress(c *pendingPath, arg policies.PathArg) bool {
+	size := min(p.call.arg(p.call.Traced.Mode), unix.SizeofSockaddrUnix)
+	buf := make([]byte, unix.SizeofSockaddrUnix)
+	if size < 2 || p.call.arg(arg.Arg) == 0 {
+		return false
+	}
+	address := p.call.arg(arg.Arg)
+	for n := 0; n < int(size); {
+		got := p.mem.at(p.call.TID, address+uint64(n), buf[n:min(int(size), n+int(pageSize-(address+uint64(n))%pageSize))])
+		if got == 0 {
+			c.unreadable = reasonUnreadable
+			return true
+		}
+		n += got
+	}
+	connects := p.call.Traced.Kind == policies.KindConnect
+	switch binary.NativeEndian.Uint16(buf) {
+	case unix.AF_UNIX:
+		return p.unixAddress(c, buf[2:size])
+	case unix.AF_INET:
+		if !connects || size < unix.SizeofSockaddrInet4 {
+			return false
+		}
+		c.path = append(c.path, netip.AddrPortFrom(netip.AddrFrom4([4]byte(buf[4:8])), binary.BigEndian.Uint16(buf[2:])).String()...)
+		return true
+	case unix.AF_INET6:
+		if !connects || size < unix.SizeofSockaddrInet6 {
+			return false
+		}
+		c.path = append(c.path, netip.AddrPortFrom(netip.AddrFrom16([16]byte(buf[8:24])), binary.BigEndian.Uint16(buf[2:])).String()...)
+		return true
+	}
+	return false
+}
+
+func (p *Pending) unixAddress(c *pendingPath, name []byte) bool {
+	if len(name) == 0 {
+		return false // unnamed
+	}
+	if name[0] == 0 {
+		if p.call.Traced.Kind == policies.KindBind {
+			return false // a name of the jail's own
+		}
+		c.path = append(append(c.path, '@'), name[1:]...)
+		return true
+	}
+	typed, _, _ := strings.Cut(string(name), "\x00")
+	from := "/"
+	if typed[0] != '/' {
+		if from, c.unreadable = p.base(atFDCWD); c.unreadable != "" {
+			return true
+		}
+	}
+	c.path = normal(c.path, from, []byte(typed))
+	c.follow = p.call.Traced.Kind == policies.KindConnect
+	return true
+}
+
+// isPath reports whether a recorded path is one of files: others are names of sockets.
+func isPath(p []byte) bool { return len(p) > 0 && p[0] == '/' }
+
+// inferSocket says how a connection or a binding ends.
+func (v *view) inferSocket(p *Pending, c *pendingPath) syscall.Errno {
+	if !isPath(c.path) {
+		if c.path[0] == '@' {
+			return unix.ECONNREFUSED
+		}
+		peer, err := netip.ParseAddrPort(string(c.path))
+		if err == nil && !peer.Addr().Unmap().IsLoopback() && !peer.Addr().IsUnspecified() {
+			return unix.ENETUNREACH // the jail's network has a loopback device only
+		}
+		return 0
+	}
+	c.look = v.at(c.path, p.call.TID, c.follow)
+	c.resolved = true
+	if p.call.Traced.Kind == policies.KindBind {
+		errno := v.inferCreate(c)
+		if errno == unix.EEXIST {
+			return unix.EADDRINUSE
+		}
+		return errno
+	}
+	if c.look.errno == 0 && c.look.mode&unix.S_IFMT != unix.S_IFSOCK {
+		return unix.ECONNREFUSED
+	}
+	return c.look.errno
+}

@@ -1,0 +1,291 @@
+package observe
+
+import (
+	"bytes"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/policies/audit"
+)
+
+// processes knows the tasks of a jail and the programs that they run. A task is found by its id outside; a descriptor of
+// each process (pidfd_open(2)) tells when the id is free for another.
+type processes struct {
+	mem   memory
+	init  int // pid 1 of the jail, outside
+	began time.Time
+
+	mu       sync.Mutex
+	tasks    map[int]*task
+	groups   map[int]*group
+	programs []audit.Process
+	poll     int // epoll, -1 where pidfds cannot be had
+	wake     int // eventfd that ends the watch
+	watching sync.WaitGroup
+}
+
+// task is one thread. fd tells when its id is free; -1 where that cannot be told, and then the task is not remembered.
+type task struct {
+	group *group
+	fd    int
+}
+
+// group is one process, a thread group.
+type group struct {
+	tgid, pid int // outside, and in the jail
+	program   int // the ID of what it runs
+	// before is what it ran before an exec that is not confirmed yet, 0 for none.
+	before int
+}
+
+func newProcesses(proc, init int, began time.Time) *processes {
+	p := &processes{mem: memory{proc: proc}, init: init, began: began, tasks: map[int]*task{}, groups: map[int]*group{}, poll: -1, wake: -1}
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return p
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: 0})
+	}
+	if err != nil {
+		unix.Close(poll)
+		return p
+	}
+	p.poll, p.wake = poll, wake
+	p.watching.Go(p.watch)
+	return p
+}
+
+// watch forgets processes that have ended.
+func (p *processes) watch() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(p.poll, events, -1)
+		if err != nil && err != unix.EINTR {
+			return
+		}
+		for _, e := range events[:max(n, 0)] {
+			if e.Fd == 0 {
+				return
+			}
+			p.forget(int(e.Fd))
+		}
+	}
+}
+
+func (p *processes) forget(tid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tasks[tid]
+	if t == nil {
+		return
+	}
+	delete(p.tasks, tid)
+	if t.group.tgid == tid {
+		delete(p.groups, tid)
+	}
+	unix.Close(t.fd)
+}
+
+// close ends the watch and returns all programs, by ID.
+func (p *processes) close() []audit.Process {
+	if p.poll >= 0 {
+		unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		p.watching.Wait()
+		unix.Close(p.poll)
+		unix.Close(p.wake)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.tasks {
+		unix.Close(t.fd)
+	}
+	clear(p.tasks)
+	return p.programs
+}
+
+// at finds the task of a call, which waits, so its files in /proc are those of the caller.
+func (p *processes) at(tid int) *task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tasks[tid]
+	if t == nil {
+		t = p.meet(tid)
+	}
+	if t.group.before != 0 {
+		p.confirm(t.group)
+	}
+	return t
+}
+
+// meet looks at a task for the first time.
+func (p *processes) meet(tid int) *task {
+	s := p.status(tid)
+	g := p.groups[s.tgid]
+	if g == nil {
+		g = p.newGroup(s)
+	}
+	if tid == s.tgid && p.tasks[tid] != nil {
+		return p.tasks[tid]
+	}
+	return p.follow(tid, g)
+}
+
+// newGroup looks at a process for the first time.
+func (p *processes) newGroup(s status) *group {
+	g := &group{tgid: s.tgid, pid: s.pid}
+	g.program = p.started(g, s.parent)
+	p.groups[s.tgid] = g
+	p.follow(s.tgid, g)
+	return g
+}
+
+// follow remembers a task until it ends. A process whose end would not be noticed is forgotten at once.
+func (p *processes) follow(tid int, g *group) *task {
+	t := &task{group: g, fd: -1}
+	flags := 0
+	if tid != g.tgid {
+		flags = unix.PIDFD_THREAD // Linux 6.9
+	}
+	if p.poll >= 0 {
+		if fd, err := unix.PidfdOpen(tid, flags); err == nil {
+			t.fd = fd
+		}
+	}
+	if t.fd >= 0 && unix.EpollCtl(p.poll, unix.EPOLL_CTL_ADD, t.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tid)}) != nil {
+		unix.Close(t.fd)
+		t.fd = -1
+	}
+	if t.fd >= 0 {
+		p.tasks[tid] = t
+	} else if tid == g.tgid {
+		delete(p.groups, tid)
+	}
+	return t
+}
+
+// status is what /proc/PID/status says (proc_pid_status(5)).
+type status struct{ tgid, pid, parent int }
+
+func (p *processes) status(tid int) (s status) {
+	s.tgid = tid
+	fd, err := unix.Openat(p.mem.proc, strconv.Itoa(tid)+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return s
+	}
+	defer unix.Close(fd)
+	var buf [1024]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return s
+	}
+	for line := range bytes.Lines(buf[:n]) {
+		name, value, _ := strings.Cut(strings.TrimSpace(string(line)), ":")
+		fields := strings.Fields(value)
+		if len(fields) == 0 {
+			continue
+		}
+		switch name {
+		case "Tgid":
+			s.tgid, _ = strconv.Atoi(fields[0])
+		case "PPid":
+			s.parent, _ = strconv.Atoi(fields[0])
+		case "NStgid":
+			s.pid, _ = strconv.Atoi(fields[len(fields)-1])
+			return s
+		}
+	}
+	return s
+}
+
+// started finds the program of a process that is seen for the first time: it is that of its parent, whose copy it is,
+// unless the parent has executed another one since.
+func (p *processes) started(g *group, parent int) int {
+	if len(p.programs) == 0 { // stage 2, about to execute the command
+		return p.add(audit.Process{PID: g.pid, Exe: ownExe})
+	}
+	exe, _ := p.mem.link(strconv.Itoa(g.tgid) + "/exe")
+	if parent == p.init || parent == 0 {
+		return p.add(audit.Process{PID: g.pid, Orphan: true, Exe: exe, Argv: p.commandLine(g.tgid)})
+	}
+	of := p.groups[parent]
+	if of == nil {
+		of = p.newGroup(p.status(parent))
+	}
+	if of.before != 0 {
+		p.confirm(of)
+	}
+	for id := of.program; id != 0; id = p.programs[id-1].Parent {
+		if known := p.programs[id-1]; known.Exe == exe || exe == "" {
+			return id
+		}
+	}
+	return p.add(audit.Process{PID: g.pid, Parent: of.program, Exe: exe, Argv: p.commandLine(g.tgid)})
+}
+
+// ownExe is what the audit calls hdjail's own process in the jail, from which the command starts.
+const ownExe = "hdjail"
+
+func (p *processes) add(process audit.Process) int {
+	process.ID = len(p.programs) + 1
+	process.Start = time.Since(p.began)
+	p.programs = append(p.programs, process)
+	return process.ID
+}
+
+func (p *processes) commandLine(tgid int) []string {
+	fd, err := unix.Openat(p.mem.proc, strconv.Itoa(tgid)+"/cmdline", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, argvMax)
+	n, err := unix.Read(fd, buf)
+	if err != nil || n <= 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
+}
+
+// execute notes that a process goes on with another program, as far as can be told now.
+func (p *processes) execute(t *task, exe, cwd string, argv []string, truncated bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := t.group
+	if g.before == 0 {
+		g.before = g.program
+	}
+	g.program = p.add(audit.Process{PID: g.pid, Parent: g.before, Exe: exe, Argv: argv, Truncated: truncated, Cwd: cwd})
+}
+
+// confirm looks whether the last exec of a process went well: the link to its program tells. One that did not is no
+// program; its entry stays, because others may follow it, but nothing refers to it.
+func (p *processes) confirm(g *group) {
+	before := g.before
+	g.before = 0
+	exe, ok := p.mem.link(strconv.Itoa(g.tgid) + "/exe")
+	if !ok {
+		return
+	}
+	now := &p.programs[g.program-1]
+	if exe == now.Exe || strings.HasSuffix(exe, " (deleted)") {
+		return
+	}
+	if exe == p.programs[before-1].Exe && path.Base(exe) != path.Base(now.Exe) && !p.interprets(g.tgid, now) {
+		g.program = before
+		return
+	}
+	now.Exe = exe
+}
+
+// interprets reports whether the process runs the script of an exec, by its arguments.
+func (p *processes) interprets(tgid int, program *audit.Process) bool {
+	args := p.commandLine(tgid)
+	return len(args) > 1 && len(program.Argv) > 0 && len(args) > len(program.Argv)
+}

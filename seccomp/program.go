@@ -1,0 +1,67 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hdjail/policies"
+)
+
+// Options say what a filter is to do.
+type Options struct {
+	Rules []policies.SyscallRule
+	// Notify asks the listener about every traced call and every refusal but quiet ones; without it refusals are answered by
+	// the filter and nothing else is seen.
+	Notify bool
+	// I386 admits 32-bit calls on x86-64, under the same rules. Otherwise they look unimplemented.
+	I386 bool
+}
+
+// highestI386 is the highest number that libseccomp can be counted on to know for a foreign ABI; younger calls look
+// unimplemented there, and 32-bit libraries fall back.
+const highestI386 = 449
+
+// bpf returns one instruction of classic BPF as struct sock_filter (linux/filter.h).
+func bpf(code uint16, jt, jf uint8, k uint32) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, code)
+	return binary.NativeEndian.AppendUint32(append(b, jt, jf), k)
+}
+
+// Offsets in struct seccomp_data, and what a refused number returns.
+const (
+	offsetNumber, offsetArch = 0, 4
+	instruction              = 8 // bytes
+	load                     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	jumpGreater              = unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K
+	jumpEqual                = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	jumpAlways               = unix.BPF_JMP | unix.BPF_JA
+	result                   = unix.BPF_RET | unix.BPF_K
+	returnENOSYS             = unix.SECCOMP_RET_ERRNO | uint32(syscall.ENOSYS)
+)
+
+// join puts the filters of two ABIs into one program: libseccomp's own for the native one, which also refuses every ABI that
+// it does not know, and the one for i386, which may be nil. Numbers that are younger than our tables look unimplemented.
+func join(native, i386 []byte) []byte {
+	program := bpf(load, 0, 0, offsetArch)
+	if i386 == nil {
+		program = append(program, bpf(load, 0, 0, offsetNumber)...)
+		program = append(program, bpf(jumpGreater, 0, 1, policies.HighestSyscall)...) // x32's bit is greater, too
+		program = append(program, bpf(result, 0, 0, returnENOSYS)...)
+		return append(program, native...)
+	}
+	for _, step := range [][]byte{
+		bpf(jumpEqual, 3, 0, policies.I386.AuditArch()),
+		bpf(load, 0, 0, offsetNumber),
+		bpf(jumpGreater, 0, 5, policies.HighestSyscall),
+		bpf(result, 0, 0, returnENOSYS),
+		bpf(load, 0, 0, offsetNumber),
+		bpf(jumpGreater, 0, 1, highestI386),
+		bpf(result, 0, 0, returnENOSYS),
+		bpf(jumpAlways, 0, 0, uint32(len(native)/instruction)),
+	} {
+		program = append(program, step...)
+	}
+	return append(append(program, native...), i386...)
+}
