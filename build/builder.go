@@ -13,6 +13,7 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/build/jailplan"
 	"hdjail/build/plan"
+	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
@@ -51,6 +52,10 @@ type Builder struct {
 	KeepFailed bool
 	// Home is the caller's home directory, which no build sees.
 	Home string
+	// Recorder makes the audits; nil for builds without.
+	Recorder *recording.Recorder
+	// Strict fails a build whose record is incomplete.
+	Strict bool
 }
 
 // Task is one derivation to realize in a given context.
@@ -124,6 +129,9 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 	}
 	result, err := r.execute(ctx, config)
 	if err != nil {
+		return err
+	}
+	if err := r.finishRecord(ctx, result); err != nil {
 		return err
 	}
 	if err := r.judge(result); err != nil {
@@ -229,6 +237,7 @@ func (r *run) collect(ctx context.Context) (collect.Result, error) {
 	result, err := do(ctx, r.scratch.Out(), o)
 	var refused *collect.RefusedError
 	if errors.As(err, &refused) {
+		r.record.Event("output:"+refused.Kind, refused.Path, "")
 		if refused.Kind == "too-large" {
 			return result, r.failure("limits", "left more than its limit of output: "+err.Error(), err)
 		}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"hdjail/policies"
 )
 
 // Event is one thing that happened while a plan was realized, one line of NDJSON. Fields are only ever added within a
@@ -16,6 +18,7 @@ import (
 //	build.phase  Phase begins: "lock", "fetch", "sources", "host", "run", "check", "register"
 //	build.fetch  Done of Total bytes of Source have arrived; Total is -1 while unknown
 //	build.log    Text was printed by the build, whole lines
+//	build.audit  the run is over: Counts of accesses by verdict, whether the record is Complete, and Reasons if not
 //	build.done   Status "built", "cached", "failed" or "skipped"; Realization, Path, Seconds, Error, Kind
 //	done         the last event: Exit
 type Event struct {
@@ -39,6 +42,10 @@ type Event struct {
 	Kind         string   `json:"kind,omitempty"`
 	Error        string   `json:"error,omitempty"`
 	Exit         *int     `json:"exit,omitempty"`
+	Complete     *bool    `json:"complete,omitempty"`
+	Reasons      []string `json:"reasons,omitempty"`
+
+	Counts map[policies.Verdict]int64 `json:"counts,omitempty"`
 }
 
 // EventVersion is the value of Event.Version.

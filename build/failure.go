@@ -6,13 +6,17 @@ import (
 	"unicode"
 
 	"hdjail/artifact"
+	"hdjail/build/spec"
+	"hdjail/policies/audit"
 )
 
 // Failure is a build that ran and gave no realization. Error is one line; Details is what a person wants to see next.
 type Failure struct {
 	ID   artifact.DerivationID
 	Name string
-	// Kind is that of the build record: "exit", "illegal-access", "promise", "output", "timeout" or "limits".
+	// Spec is where the build comes from, nil where that is not known.
+	Spec *spec.Spec
+	// Kind is that of the build record: "exit", "illegal-access", "incomplete", "promise", "output", "timeout" or "limits".
 	Kind string
 	// Reason ends the sentence "build NAME …".
 	Reason string
@@ -25,6 +29,11 @@ type Failure struct {
 	// Record is the number of the build record, Kept the directory of what the build left, empty when it was removed.
 	Record int
 	Kept   string
+	// Outside are accesses outside the whitelist, with the Processes that they name, for "illegal-access".
+	Outside   []audit.Access
+	Processes []audit.Process
+	// Cached tells that nothing was run: the failure is that of a realization that is there.
+	Cached bool
 	// Err is the cause, where there is one.
 	Err error
 }

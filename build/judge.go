@@ -28,6 +28,9 @@ func (r *run) judge(result jail.Result) error {
 	default:
 		return r.failure("limits", "was stopped at its limit of "+result.Stopped, nil)
 	}
+	if f := r.illegal(); f != nil {
+		return f
+	}
 	switch {
 	case result.Signal != 0:
 		return r.failure("exit", fmt.Sprintf("was ended by signal %d (%s)", result.Signal, unix.SignalName(unix.Signal(result.Signal))), nil)
@@ -60,7 +63,7 @@ func (r *run) judge(result jail.Result) error {
 }
 
 func (r *run) failure(kind, reason string, err error) *Failure {
-	return &Failure{ID: r.t.Step.ID, Name: r.t.Step.Name(), Kind: kind, Reason: reason, Exit: r.result.Exit,
+	return &Failure{ID: r.t.Step.ID, Name: r.t.Step.Name(), Spec: r.t.Step.Spec, Kind: kind, Reason: reason, Exit: r.result.Exit,
 		LogTail: r.log.last(), Err: err}
 }
 

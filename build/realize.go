@@ -144,6 +144,9 @@ func (s *schedule) look(step *plan.Step) error {
 		return nil
 	}
 	selected, _, err := s.b.ask(Task{Step: step, Context: context})
+	if err == nil {
+		err = s.b.consult(step, selected)
+	}
 	result.Realizations, result.Cached = selected, selected != nil
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/build/jailplan"
 	"hdjail/build/plan"
+	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
@@ -35,6 +36,7 @@ type run struct {
 	started time.Time
 	limits  jail.Limits
 	result  jail.Result
+	record  *recording.Record
 }
 
 // newRun makes the scratch, and opens the log in it.
@@ -63,7 +65,7 @@ func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
 
 // close removes what is left of the run. It may be called for a run that is not complete.
 func (r *run) close() error {
-	var errs []error
+	errs := []error{r.record.Release()}
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}
@@ -157,6 +159,9 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 	if err := PrepareScratch(config); err != nil {
 		return jail.Result{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
+	if err := r.startRecord(ctx, &config); err != nil {
+		return jail.Result{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
 	r.b.phase(r.t.Step, "run")
 	config.Stdout, config.Stderr = r.log, r.log
 	result, err := r.b.Runner.Run(ctx, config)
@@ -171,10 +176,14 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 // register publishes the collected output.
 func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) error {
 	r.b.phase(r.t.Step, "register")
-	record := r.record()
+	record := r.buildRecord()
 	record.Exit = result.Exit
-	_, err := r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
-		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Log: r.logPath(), Record: record})
+	audit, err := r.audit(artifact.NewRealizationID(r.t.Step.ID, r.t.Context, collected.Tree).String())
+	if err != nil {
+		return err
+	}
+	_, err = r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
+		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Log: r.logPath(), Audit: audit, Record: record})
 	return err
 }
 
@@ -185,7 +194,7 @@ func (r *run) reachesHost() bool {
 	return !r.view.Mode.Contains() || slices.ContainsFunc(r.t.Step.Derivation.HostPaths, declared)
 }
 
-func (r *run) record() artifact.BuildRecord {
+func (r *run) buildRecord() artifact.BuildRecord {
 	limits := map[string]float64{}
 	for name, value := range map[string]float64{"memory": float64(r.limits.Memory), "pids": float64(r.limits.Pids), "cpu": r.limits.CPU,
 		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "log": float64(r.limits.Log)} {
@@ -212,14 +221,15 @@ func (r *run) failed(ctx context.Context, err error) error {
 		}
 		failure.Kept = kept
 	}
-	record := r.record()
+	record := r.buildRecord()
 	record.Failure, record.Message, record.Exit, record.Kept = failure.Kind, failure.Error(), failure.Exit, failure.Kept
 	if _, putErr := r.b.Store.PutDerivation(&r.t.Step.Derivation); putErr != nil {
 		return errors.Join(err, putErr)
 	}
-	stored, recordErr := r.b.Store.RecordFailure(ctx, store.Failure{Record: record, Log: r.logPath()})
+	audit, auditErr := r.audit("")
+	stored, recordErr := r.b.Store.RecordFailure(ctx, store.Failure{Record: record, Log: r.logPath(), Audit: audit})
 	failure.Record = stored.Number
-	return errors.Join(err, recordErr)
+	return errors.Join(err, auditErr, recordErr)
 }
 
 // keep moves what the build left to a directory that nobody else can enter, and returns its path.

@@ -47,10 +47,9 @@ type Subject struct {
 
 // Record is the record of one run. Release gives back what it holds.
 type Record struct {
-	// Header, Processes and Events are set by Finish.
+	// Header and Processes are set by Finish.
 	Header    audit.Header
 	Processes []audit.Process
-	Events    []audit.Event
 	// Outside are the first entries outside the whitelist, in the order of the audit; Header.Counters has all of them.
 	Outside []audit.Access
 
@@ -144,7 +143,6 @@ func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, re
 	if r.Processes, err = r.log.Processes(); err != nil {
 		return err
 	}
-	r.Events = r.log.Events()
 	if r.recorder.Owners != nil && r.Header.Counters.Unique > r.Header.Counters.Verdicts[policies.Absent] {
 		if r.owners, err = r.recorder.Owners(ctx); err != nil {
 			return err
@@ -176,12 +174,12 @@ func (r *Record) Accesses() iter.Seq2[audit.Access, error] { return r.log.Access
 
 // Write writes the audit's file.
 func (r *Record) Write(w io.Writer) error {
-	return audit.Write(w, r.Header, r.Processes, r.Accesses(), r.Events)
+	return audit.Write(w, r.Header, r.Processes, r.Accesses(), r.log.Events())
 }
 
 // WriteDocument writes the audit's document.
 func (r *Record) WriteDocument(w io.Writer) error {
-	return audit.WriteDocument(w, r.Header, r.Processes, r.Accesses(), r.Events)
+	return audit.WriteDocument(w, r.Header, r.Processes, r.Accesses(), r.log.Events())
 }
 
 // Release gives back what the record holds. A nil Record holds nothing.

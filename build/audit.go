@@ -1,0 +1,150 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"hdjail/artifact"
+	"hdjail/artifact/store"
+	"hdjail/build/plan"
+	"hdjail/build/recording"
+	"hdjail/jail"
+	"hdjail/policies"
+	"hdjail/policies/audit"
+)
+
+// startRecord has the run recorded.
+func (r *run) startRecord(ctx context.Context, c *jail.Config) (err error) {
+	if r.b.Recorder == nil {
+		return nil
+	}
+	step := r.t.Step
+	packages := make([]audit.Owner, len(step.Derivation.HostPackages))
+	for i, p := range step.Derivation.HostPackages {
+		packages[i] = audit.Owner{Package: p.Name, Version: p.Version, Architecture: p.Architecture, Digest: p.Digest.String()}
+	}
+	var requested []string
+	if step.Spec != nil {
+		requested = step.Spec.Host.Packages
+	}
+	s := recording.Subject{View: r.view, Derivation: step.ID.String(), Whitelist: recording.Whitelist(r.view, requested, packages)}
+	if r.view.Mode == policies.ModeLog && len(packages) > 0 {
+		tree, err := r.b.Host.Compose(ctx, pins(step.Derivation.HostPackages), nil)
+		if err != nil {
+			return err
+		}
+		s.Allowed = tree.Path
+	}
+	r.record, err = r.b.Recorder.Start(c, s)
+	return err
+}
+
+// finishRecord completes the record of the run, and tells of it.
+func (r *run) finishRecord(ctx context.Context, result jail.Result) error {
+	if err := r.record.Finish(ctx, r.t.Step.Name(), r.view.Mode, result); err != nil {
+		return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	if r.record != nil {
+		h := r.record.Header
+		r.b.send(r.t.Step, Event{Event: "build.audit", Counts: h.Counters.Verdicts, Complete: &h.Complete, Reasons: h.IncompleteReasons})
+	}
+	return nil
+}
+
+// audit is the audit's file, nil for none. realization is empty for a run that gave none.
+func (r *run) audit(realization string) ([]byte, error) {
+	if r.record == nil || r.record.Header.Format == 0 && r.record.Header.Mode == "" { // the jail did not start
+		return nil, nil
+	}
+	r.record.Header.Realization = realization
+	var file bytes.Buffer
+	if err := r.record.Write(&file); err != nil {
+		return nil, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	return file.Bytes(), nil
+}
+
+// illegal is the failure of a run in mode fail that wanted something outside its whitelist, or whose record cannot say so;
+// and of one whose record is incomplete where the caller wants it whole. Anything else gives nil.
+func (r *run) illegal() *Failure {
+	if r.record == nil {
+		return nil
+	}
+	h := &r.record.Header
+	if reason := illegalReason(r.view.Mode, h); reason != "" {
+		f := r.failure("illegal-access", reason, nil)
+		f.Outside, f.Processes = r.record.Outside, r.record.Processes
+		return f
+	}
+	if r.b.Strict && !h.Complete {
+		return r.failure("incomplete", "has an incomplete record: "+h.IncompleteReasons[0], nil)
+	}
+	return nil
+}
+
+// illegalReason says why a record fails a build in mode fail; empty when it does not.
+func illegalReason(mode policies.Mode, h *audit.Header) string {
+	count := h.Counters.Verdicts
+	outside := count[policies.Hidden] + count[policies.Leaked]
+	switch {
+	case mode != policies.ModeFail:
+	case outside == 1:
+		return "asked for 1 file outside its whitelist (mode fail)"
+	case outside > 0:
+		return fmt.Sprintf("asked for %d files outside its whitelist (mode fail)", outside)
+	case count[policies.Unknown] > 0:
+		return fmt.Sprintf("made %d accesses whose paths could not be told (mode fail)", count[policies.Unknown])
+	case !h.Complete:
+		return "has an incomplete record (mode fail): " + h.IncompleteReasons[0]
+	}
+	return ""
+}
+
+// consult asks the audits of realizations that are there already whether mode fail would have accepted them.
+func (b *Builder) consult(step *plan.Step, selected []artifact.Realization) error {
+	if step.Mode != policies.ModeFail {
+		return nil
+	}
+	for _, r := range selected {
+		reason, outside, err := b.consultOne(r)
+		if err != nil {
+			return fmt.Errorf("read the audit of %s: %w", step.Name(), err)
+		}
+		if reason != "" {
+			f := &Failure{ID: step.ID, Name: step.Name(), Spec: step.Spec, Kind: "illegal-access", Reason: reason, Cached: true}
+			f.take(outside)
+			return f
+		}
+	}
+	return nil
+}
+
+func (b *Builder) consultOne(r artifact.Realization) (reason string, a *audit.Audit, err error) {
+	file, err := b.Store.OpenAudit(r)
+	if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
+		return "has no record of what it read (mode fail)", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	defer file.Close()
+	if a, err = audit.Read(file); err != nil {
+		return "", nil, err
+	}
+	return illegalReason(policies.ModeFail, &a.Header), a, nil
+}
+
+// take keeps of an audit what the failure shows.
+func (e *Failure) take(a *audit.Audit) {
+	if a == nil {
+		return
+	}
+	for _, access := range a.Accesses {
+		if access.Verdict.Outside() {
+			e.Outside = append(e.Outside, access)
+		}
+	}
+	e.Processes = a.Processes
+}
