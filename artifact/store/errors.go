@@ -50,8 +50,8 @@ func (e *SpaceError) Error() string {
 // Unwrap returns the cause.
 func (e *SpaceError) Unwrap() error { return e.Err }
 
-// NotFoundError reports an object that the store does not have. What is "derivation", "realization", "build record" or
-// "log".
+// NotFoundError reports an object that the store does not have. What is "derivation", "realization", "build record",
+// "log" or "audit".
 type NotFoundError struct{ What, Name string }
 
 // Error implements error.

@@ -25,22 +25,41 @@ const logWindow = 512 << 10
 
 // OpenLog opens the log of a run, decompressed. A run that kept none gives *NotFoundError.
 func (s *Store) OpenLog(r artifact.BuildRecord) (io.ReadCloser, error) {
-	for _, dir := range []string{s.recordDir(r.Derivation, r.Number), s.path("realizations", r.Realization.String())} {
-		f, err := os.Open(dir + "/" + logName)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		decoder, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("open log %q: %w", f.Name(), err)
-		}
-		return &logReader{decoder, f}, nil
+	f, err := s.openBeside(r, "log", logName)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &NotFoundError{"log", fmt.Sprintf("%s/%d", r.Derivation, r.Number)}
+	decoder, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open log %q: %w", f.Name(), err)
+	}
+	return &logReader{decoder, f}, nil
+}
+
+// OpenAudit opens the audit of a run, compressed as it was given. A run that was not recorded gives *NotFoundError.
+func (s *Store) OpenAudit(r artifact.BuildRecord) (io.ReadCloser, error) {
+	f, err := s.openBeside(r, "audit", auditName)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// openBeside opens what a run left: beside its record, or with the realization if the run was the one that made it. What is
+// with the realization of another run is not this one's; the one that made it has nothing beside its record.
+func (s *Store) openBeside(r artifact.BuildRecord, what, name string) (*os.File, error) {
+	dirs := []string{s.recordDir(r.Derivation, r.Number)}
+	if _, err := os.Lstat(dirs[0] + "/" + logName); errors.Is(err, fs.ErrNotExist) && !r.Realization.IsZero() {
+		dirs = append(dirs, s.path("realizations", r.Realization.String()))
+	}
+	for _, dir := range dirs {
+		f, err := os.Open(dir + "/" + name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, &NotFoundError{what, fmt.Sprintf("%s/%d", r.Derivation, r.Number)}
 }
 
 type logReader struct {

@@ -48,8 +48,8 @@ func TestFailures(t *testing.T) {
 	if readLog(t, s, first) != long {
 		t.Error("the log reads otherwise")
 	}
-	if audit, err := os.ReadFile(s.recordDir(d.ID(), 1) + "/audit.jsonl.zst"); err != nil || string(audit) != "audit" {
-		t.Errorf("the audit reads %q (%v)", audit, err)
+	if audit := readAudit(t, s, first); audit != "audit" {
+		t.Errorf("the audit reads %q", audit)
 	}
 	if found, err := s.Realizations(d.ID()); err != nil || len(found) != 0 {
 		t.Errorf("a failure is a candidate: %v (%v)", found, err)
@@ -285,5 +285,38 @@ func TestLogInPieces(t *testing.T) {
 	n, err := io.CopyN(io.Discard, log, 100)
 	if n != 100 || err != nil {
 		t.Errorf("read %d bytes (%v)", n, err)
+	}
+}
+
+func readAudit(t *testing.T, s *Store, r artifact.BuildRecord) string {
+	t.Helper()
+	in, err := s.OpenAudit(r)
+	must(t, err)
+	defer in.Close()
+	data, err := io.ReadAll(in)
+	must(t, err)
+	return string(data)
+}
+
+// TestOpenAudit: each run has its own, and a run that was not recorded has none, although its realization has one.
+func TestOpenAudit(t *testing.T) {
+	s := open(t, Options{})
+	for i, audit := range []string{"one", "two", "", "four"} {
+		r, err := runRecorded(s, sample("a"), nil, map[string]string{"f": "x"}, []byte(audit))
+		must(t, err)
+		record := r.Records[len(r.Records)-1]
+		if record.Number != i+1 {
+			t.Fatalf("run %d has the number %d", i+1, record.Number)
+		}
+		if audit != "" {
+			if got := readAudit(t, s, record); got != audit {
+				t.Errorf("run %d has the audit %q, want %q", i+1, got, audit)
+			}
+			continue
+		}
+		var missing *NotFoundError
+		if _, err := s.OpenAudit(record); !errors.As(err, &missing) || missing.What != "audit" {
+			t.Errorf("run %d was not recorded: %v", i+1, err)
+		}
 	}
 }

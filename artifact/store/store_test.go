@@ -62,6 +62,14 @@ func run(s *Store, d *artifact.Derivation, files map[string]string) (artifact.Re
 }
 
 func runIn(s *Store, d *artifact.Derivation, c artifact.Context, files map[string]string) (artifact.Realization, error) {
+	return runRecorded(s, d, c, files, nil)
+}
+
+// runRecorded is a run with an audit; an empty one is none.
+func runRecorded(s *Store, d *artifact.Derivation, c artifact.Context, files map[string]string, audit []byte) (artifact.Realization, error) {
+	if len(audit) == 0 {
+		audit = nil
+	}
 	temp, err := s.NewTemp()
 	if err != nil {
 		return artifact.Realization{}, err
@@ -81,7 +89,7 @@ func runIn(s *Store, d *artifact.Derivation, c artifact.Context, files map[strin
 		return artifact.Realization{}, err
 	}
 	return s.Register(context.Background(), Registration{
-		Derivation: d, Context: c, Out: temp.Dir + "/out", Tree: r.Tree, Log: log,
+		Derivation: d, Context: c, Out: temp.Dir + "/out", Tree: r.Tree, Log: log, Audit: audit,
 		Record: artifact.BuildRecord{Purpose: "build", Mode: "hide", Builder: artifact.Builder{Host: "test"}},
 	})
 }
