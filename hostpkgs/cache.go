@@ -12,7 +12,7 @@ import (
 )
 
 // pinFormat is part of every key below pins/ and trees/: a change of what snapshots hold needs another number.
-const pinFormat = "hdjail host packages 1"
+const pinFormat = "hdjail host packages 2"
 
 // stamp tells whether a file was replaced or written. The zero values stand for one that cannot be seen.
 type stamp struct {
@@ -64,6 +64,17 @@ func (h *Host) current(e closureEntry, names []string, database string) bool {
 
 // cacheFile returns the path of the cache entry for a key, a result of hashOf.
 func (h *Host) cacheFile(key string) string { return filepath.Join(h.cfg.Dir, "pins", key+".json") }
+
+// packageKey returns the key of the snapshot of a package as it is now, and what of the host it depends on.
+func (h *Host) packageKey(name, architecture, version string, c Contents) (string, []stamp) {
+	watch := h.stamps(slices.Concat(c.Config, h.made(name)))
+	return hashOf(name, architecture, version, c.Fingerprint, fmt.Sprint(watch)), watch
+}
+
+// linksKey returns the key of the record that HostLinks had a digest when what it depends on had these stamps.
+func linksKey(digest string, watch []stamp) string {
+	return hashOf(HostLinks, digest, fmt.Sprint(watch))
+}
 
 // load reads a cache entry into v; false is a miss, whatever is wrong with it.
 func load(file string, v any) bool {

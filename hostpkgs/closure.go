@@ -34,7 +34,7 @@ func (e *NotInstalledError) Error() string {
 // Closure returns the named packages and what they depend on, sorted by name and architecture, and the dependencies that
 // the host does not satisfy. Names are as in Host.Pin. It is pure.
 func Closure(installed []Package, names []string) ([]Package, []Unmet, error) {
-	ix := newIndex(installed)
+	ix := newCatalog(installed)
 	var queue []*Package
 	for _, name := range names {
 		p := ix.named(name)
@@ -69,13 +69,13 @@ func Closure(installed []Package, names []string) ([]Package, []Unmet, error) {
 	return closure, slices.Compact(unmet), nil
 }
 
-// index finds packages by what they are called and by what they provide. The lists are sorted by comparePackages.
-type index struct {
+// catalog finds packages by what they are called and by what they provide. The lists are sorted by comparePackages.
+type catalog struct {
 	byName, providers map[string][]*Package
 }
 
-func newIndex(installed []Package) index {
-	ix := index{byName: map[string][]*Package{}, providers: map[string][]*Package{}}
+func newCatalog(installed []Package) catalog {
+	ix := catalog{byName: map[string][]*Package{}, providers: map[string][]*Package{}}
 	sorted := slices.Clone(installed)
 	slices.SortStableFunc(sorted, comparePackages)
 	for i := range sorted {
@@ -89,7 +89,7 @@ func newIndex(installed []Package) index {
 }
 
 // named returns the package that a person calls name, or nil.
-func (ix index) named(name string) *Package {
+func (ix catalog) named(name string) *Package {
 	if p := ix.satisfy([]Dependency{{Name: name}}, ""); p != nil {
 		return p
 	}
@@ -101,7 +101,7 @@ func (ix index) named(name string) *Package {
 
 // satisfy returns the package that meets the first member of group that can be met, or nil. The architecture of the
 // package that depends goes before the host's own, that before others; then a real package before one that provides it.
-func (ix index) satisfy(group []Dependency, from string) *Package {
+func (ix catalog) satisfy(group []Dependency, from string) *Package {
 	for _, d := range group {
 		if p := best(slices.Concat(ix.byName[d.Name], ix.providers[d.Name]), d.Arch, from); p != nil {
 			return p
@@ -132,7 +132,7 @@ func best(candidates []*Package, arch, from string) *Package {
 }
 
 // near returns the names that differ least from name, at most four.
-func (ix index) near(name string) []string {
+func (ix catalog) near(name string) []string {
 	type match struct {
 		name     string
 		distance int

@@ -55,10 +55,10 @@ func (h *Host) Compose(ctx context.Context, pins []Pinned, mountpoints []Mountpo
 	if found, err := openTree(path); !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}
-	if err := h.acquire(ctx); err != nil {
+	if err := h.busy.take(ctx); err != nil {
 		return Tree{}, err
 	}
-	defer h.release()
+	defer h.busy.giveBack()
 	if found, err := openTree(path); !errors.Is(err, fs.ErrNotExist) {
 		return found, err
 	}

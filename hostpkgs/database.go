@@ -8,10 +8,12 @@ type Database interface {
 	Fingerprint(ctx context.Context) (string, error)
 	// Packages lists what is completely installed.
 	Packages(ctx context.Context) ([]Package, error)
-	// Contents lists what a package of Packages installed.
+	// Remains lists what owns files without being completely installed: not configured yet, or removed but for its
+	// configuration.
+	Remains(ctx context.Context) ([]Package, error)
+	// Contents lists what a package of Packages or Remains installed. Without a list of its files it gives an error for
+	// which errors.Is(err, fs.ErrNotExist) holds.
 	Contents(ctx context.Context, p Package) (Contents, error)
-	// Owner returns the package that owns a path, named as Dependency.String does, and whether there is one.
-	Owner(ctx context.Context, path string) (string, bool, error)
 }
 
 // Package is an installed package.
@@ -23,6 +25,8 @@ type Package struct {
 	Provides []string
 	// Native marks a package of the host's own architecture, or of all.
 	Native bool
+	// Coinstallable marks one that the same package of another architecture may be installed beside.
+	Coinstallable bool
 }
 
 // Dependency is the name of a package or of something provided. Arch is "" for the architecture of the package that

@@ -2,10 +2,14 @@ package hostpkgs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"hdjail/hostpkgs/rootpath"
 )
@@ -16,7 +20,8 @@ type Config struct {
 	Database Database
 	// Root is the host's root directory, absolute and clean; "" means "/". It is the root that Database describes.
 	Root string
-	// Dir holds snapshots, trees and caches; it must exist and be writable by nobody else.
+	// Dir holds snapshots, trees and caches; it must exist and be writable by nobody else. If it cannot be written, only
+	// what takes no snapshot works.
 	Dir string
 	// Digest returns the digest of a tree in its text form, "blake3:" and 64 hexadecimal digits.
 	Digest func(ctx context.Context, dir string) (string, error)
@@ -29,9 +34,12 @@ type Config struct {
 // new Host. Safe for concurrent use, by several processes on one Config.Dir too.
 type Host struct {
 	cfg   Config
-	busy  chan struct{} // holds one token; taken by whoever reads or writes the fields below, or writes to Dir
+	busy  token // taken by whoever reads or writes the next two fields, or writes to Dir
 	memo  map[string]Report
 	names *rootpath.Resolver // of the host, as of the last time that something was pinned
+
+	indexing token // taken by whoever reads or writes the next field; whoever is busy may take it, too
+	owners   indexed
 }
 
 // Pinned is one package of a closure, with the snapshot that a build sees of it.
@@ -87,18 +95,18 @@ type TopEntry struct {
 	IsDir bool
 }
 
-// New returns a Host. It creates the folders below cfg.Dir; it reads nothing of the host yet.
+// New returns a Host. It creates the folders below cfg.Dir, if it may; it reads nothing of the host yet.
 func New(cfg Config) (*Host, error) {
 	if cfg.Root == "" {
 		cfg.Root = "/"
 	}
 	for _, dir := range []string{"packages", "trees", "pins", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755); err != nil {
+		err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755)
+		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
 			return nil, fmt.Errorf("prepare host packages: %w", err)
 		}
 	}
-	h := &Host{cfg: cfg, names: rootpath.OnHost(cfg.Root), busy: make(chan struct{}, 1), memo: map[string]Report{}}
-	return h, nil
+	return &Host{cfg: cfg, names: rootpath.OnHost(cfg.Root), busy: make(token, 1), memo: map[string]Report{}, indexing: make(token, 1)}, nil
 }
 
 // Pin returns the closure of the named packages, each with the digest of its snapshot, and takes the snapshots that are
@@ -107,27 +115,6 @@ func New(cfg Config) (*Host, error) {
 func (h *Host) Pin(ctx context.Context, names []string) ([]Pinned, error) {
 	report, err := h.Show(ctx, names)
 	return report.Packages, err
-}
-
-// Owner returns the installed package that owns a path of the host, named as Pin takes it, and whether there is one. A
-// link that no package owns, like one of update-alternatives, belongs to the package that owns what it points to.
-// The answer is remembered while the database and the path are what they were.
-func (h *Host) Owner(ctx context.Context, path string) (string, bool, error) {
-	database, err := h.cfg.Database.Fingerprint(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	file := h.cacheFile(hashOf("owner", path))
-	var known ownerEntry
-	if load(file, &known) && known.Path == path && known.Database == database && known.Stamp == h.stamp(path) {
-		return known.Name, known.Owned, nil
-	}
-	known = ownerEntry{Path: path, Database: database, Stamp: h.stamp(path)}
-	if known.Name, known.Owned, err = h.cfg.Database.Owner(ctx, path); err != nil {
-		return "", false, err
-	}
-	_ = save(file, known) // not being able to remember is no error of whoever asked
-	return known.Name, known.Owned, nil
 }
 
 const digestPrefix = "blake3:"

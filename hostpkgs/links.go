@@ -18,6 +18,9 @@ import (
 // alternativesDBs are where dpkg and chkconfig record alternatives.
 var alternativesDBs = []string{"/var/lib/dpkg/alternatives", "/var/lib/alternatives"}
 
+// linkWatch is what changes with the links that no package owns.
+var linkWatch = append(slices.Clone(alternativesDBs), alternatives.Dir)
+
 // mergedNames are the names of the root folder that may be links into /usr (file-hierarchy(7)).
 var mergedNames = regexp.MustCompile(`^(bin|sbin|lib[0-9a-z]*)$`)
 

@@ -33,14 +33,22 @@ var madeFiles = []madeFile{
 	{"xml-core", "/var/lib/xml-core", "postinst of those who use it, update-xmlcatalog(8)"},
 }
 
+// madePatterns returns the patterns of what is made for a package.
+func madePatterns(name string) []string {
+	var patterns []string
+	for _, m := range madeFiles {
+		if m.Package == name {
+			patterns = append(patterns, m.Pattern)
+		}
+	}
+	return patterns
+}
+
 // made returns the paths on the host that match what is made for a package.
 func (h *Host) made(name string) []string {
 	var found []string
-	for _, m := range madeFiles {
-		if m.Package != name {
-			continue
-		}
-		matches, _ := filepath.Glob(filepath.Join(h.cfg.Root, m.Pattern)) // errs on a bad pattern only
+	for _, pattern := range madePatterns(name) {
+		matches, _ := filepath.Glob(filepath.Join(h.cfg.Root, pattern)) // errs on a bad pattern only
 		for _, match := range matches {
 			found = append(found, h.inRoot(match))
 		}

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"hdjail/hostpkgs/alternatives"
 	"hdjail/hostpkgs/rootpath"
 )
 
@@ -26,10 +25,10 @@ func (h *Host) Show(ctx context.Context, names []string) (Report, error) {
 	if len(names) == 0 {
 		return Report{}, nil
 	}
-	if err := h.acquire(ctx); err != nil {
+	if err := h.busy.take(ctx); err != nil {
 		return Report{}, err
 	}
-	defer h.release()
+	defer h.busy.giveBack()
 	key := strings.Join(names, "\n")
 	if report, ok := h.memo[key]; ok {
 		return report, nil
@@ -42,16 +41,19 @@ func (h *Host) Show(ctx context.Context, names []string) (Report, error) {
 	return report, nil
 }
 
-func (h *Host) acquire(ctx context.Context) error {
+// token is held by one goroutine at a time; its capacity is 1.
+type token chan struct{}
+
+func (t token) take(ctx context.Context) error {
 	select {
-	case h.busy <- struct{}{}:
+	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for host packages: %w", ctx.Err())
 	}
 }
 
-func (h *Host) release() { <-h.busy }
+func (t token) giveBack() { <-t }
 
 func (h *Host) pinCached(ctx context.Context, names []string) (Report, error) {
 	database, err := h.cfg.Database.Fingerprint(ctx)
@@ -151,9 +153,8 @@ func (h *Host) take(ctx context.Context, p Package, dst string) (taken, error) {
 	if err != nil {
 		return taken{}, err
 	}
-	made := h.made(p.Name)
-	t := taken{watch: h.stamps(slices.Concat(contents.Config, made))}
-	key := hashOf(p.Name, p.Architecture, p.Version, contents.Fingerprint, fmt.Sprint(t.watch))
+	key, watch := h.packageKey(p.Name, p.Architecture, p.Version, contents)
+	t := taken{watch: watch}
 	if load(h.cacheFile(key), &t.pin) && isDigest(t.pin.Digest) {
 		t.dir = h.snapshotDir(t.pin.Digest)
 		if _, err := os.Lstat(t.dir); err == nil {
@@ -161,7 +162,7 @@ func (h *Host) take(ctx context.Context, p Package, dst string) (taken, error) {
 		}
 	}
 	t.key, t.dir = key, dst
-	contents.Paths = append(contents.Paths, h.expand(made)...)
+	contents.Paths = slices.Concat(contents.Paths, h.expand(h.made(p.Name))) // not appended: the database may share its own
 	if t.pin, err = h.snapshot(ctx, contents, dst); err != nil {
 		return taken{}, err
 	}
@@ -181,7 +182,7 @@ func (h *Host) digest(ctx context.Context, dir string) (string, error) {
 
 // takeLinks makes the snapshot of HostLinks for a closure.
 func (h *Host) takeLinks(ctx context.Context, closure []taken, dst string) (taken, error) {
-	t := taken{dir: dst, watch: h.stamps(slices.Concat(alternativesDBs, []string{alternatives.Dir}))}
+	t := taken{dir: dst, watch: h.stamps(linkWatch)}
 	t.pin = Pinned{Name: HostLinks, Architecture: "all", Version: "1"}
 	var dirs []string
 	for _, c := range closure {
@@ -198,8 +199,9 @@ func (h *Host) takeLinks(ctx context.Context, closure []taken, dst string) (take
 	if err != nil {
 		return taken{}, fmt.Errorf("pin links of the host: %w", err)
 	}
-	if _, err := os.Lstat(h.snapshotDir(t.pin.Digest)); err != nil {
-		t.key = hashOf(HostLinks, t.pin.Digest)
+	key := linksKey(t.pin.Digest, t.watch)
+	if _, err := os.Lstat(h.snapshotDir(t.pin.Digest)); err != nil || !load(h.cacheFile(key), new(Pinned)) {
+		t.key = key
 	}
 	return t, nil
 }

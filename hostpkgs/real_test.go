@@ -18,29 +18,33 @@ import (
 	"hdjail/hostpkgs/dpkg"
 )
 
-// TestMain lets the test binary be what a test starts as another user: it pins and prints the pins. The arguments are the
-// root, the folder and the names.
+// TestMain lets the test binary be what a test starts as another user: it pins and prints the pins, or finds the owner of
+// a path and prints it. The arguments are the root, the folder and the names, or the path.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 3 && os.Args[1] == "pin" {
-		if err := printPins(os.Args[2], os.Args[3], os.Args[4:]); err != nil {
-			os.Stderr.WriteString(err.Error())
-			os.Exit(1)
-		}
-		return
+	if len(os.Args) < 4 || os.Args[1] != "pin" && os.Args[1] != "owner" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	db, err := dpkg.Open(os.Args[2])
+	if err == nil {
+		var h *hostpkgs.Host
+		h, err = hostpkgs.New(hostpkgs.Config{Database: db, Root: os.Args[2], Dir: os.Args[3], Digest: digestTree})
+		if err == nil {
+			err = asked(h, os.Args[1], os.Args[4:])
+		}
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
 }
 
-func printPins(root, dir string, names []string) error {
-	db, err := dpkg.Open(root)
-	if err != nil {
+func asked(h *hostpkgs.Host, verb string, args []string) error {
+	if verb == "owner" {
+		owner, _, err := h.Owner(context.Background(), args[0])
+		os.Stdout.WriteString(owner)
 		return err
 	}
-	h, err := hostpkgs.New(hostpkgs.Config{Database: db, Root: root, Dir: dir, Digest: digestTree})
-	if err != nil {
-		return err
-	}
-	pins, err := h.Pin(context.Background(), names)
+	pins, err := h.Pin(context.Background(), args)
 	if err != nil {
 		return err
 	}
@@ -95,6 +99,19 @@ func TestRootAndOthersAgree(t *testing.T) {
 func pinAsNobody(t *testing.T, root string, names []string) []hostpkgs.Pinned {
 	t.Helper()
 	dir := tempDir(t)
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	var pins []hostpkgs.Pinned
+	if err := json.Unmarshal(asNobody(t, "pin", root, dir, names...), &pins); err != nil {
+		t.Fatal(err)
+	}
+	return pins
+}
+
+// asNobody runs the test binary, as nobody if we are root, and returns what it prints. See TestMain.
+func asNobody(t *testing.T, verb, root, dir string, args ...string) []byte {
+	t.Helper()
 	for _, parent := range []string{filepath.Dir(dir), filepath.Dir(root)} { // made by testing for us alone
 		if parent != "/" {
 			if err := os.Chmod(parent, 0o755); err != nil {
@@ -102,23 +119,18 @@ func pinAsNobody(t *testing.T, root string, names []string) []hostpkgs.Pinned {
 			}
 		}
 	}
-	if err := os.Chown(dir, nobody, nobody); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/proc/self/exe", append([]string{"pin", root, dir}, names...)...)
+	cmd := exec.Command("/proc/self/exe", append([]string{verb, root, dir}, args...)...)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	output, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("pin as nobody: %v: %s", err, &stderr)
+		t.Fatalf("%s as nobody: %v: %s", verb, err, &stderr)
 	}
-	var pins []hostpkgs.Pinned
-	if err := json.Unmarshal(output, &pins); err != nil {
-		t.Fatal(err)
-	}
-	return pins
+	return output
 }
 
 // TestRealCompiler composes a compiler and runs it, with nothing else of the host in sight.

@@ -137,6 +137,18 @@ func (a *app) hostPackages() (*hostpkgs.Host, error) {
 	return a.openHost, err
 }
 
+// hostToRead is hostPackages for a verb that takes no snapshots, so the store may be another user's.
+func (a *app) hostToRead() (*hostpkgs.Host, error) {
+	_, err := a.store()
+	if denied := (*store.AccessError)(nil); errors.As(err, &denied) {
+		_, err = a.storeToRead()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.hostPackages()
+}
+
 // openDatabase finds which package manager this host has.
 func openDatabase() (hostpkgs.Database, error) {
 	deb, err := dpkg.Open("/")

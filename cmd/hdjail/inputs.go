@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,6 +17,7 @@ import (
 	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/build/sources"
+	"hdjail/hostpkgs/index"
 )
 
 func hashCommand(a *app) *cli.Command {
@@ -234,6 +240,10 @@ func hostCommand(a *app) *cli.Command {
 		Subcommands: []*cli.Command{{
 			Name: "show", Usage: "show what packages bring along: the closure, its size and digests", ArgsUsage: "PKG...", UsageText: "hdjail host show gcc make",
 			Flags: []cli.Flag{jsonFlag()}, Action: a.hostShow,
+		}, {
+			Name: "owner", Usage: "print which packages own paths; - reads paths from standard input, a line or NUL each", ArgsUsage: "PATH...|-",
+			UsageText: "hdjail host owner /bin/sh /usr/bin/cc\nfind /usr/lib -print0 | hdjail host owner --json -",
+			Flags:     []cli.Flag{jsonFlag()}, Action: a.hostOwner,
 		}},
 	}
 }
@@ -265,6 +275,80 @@ func (a *app) hostShow(c *cli.Context) error {
 		}
 		a.out.say("%d packages, %d files, %s", len(report.Packages), files, size(bytes))
 	})
+}
+
+// owned is a path with its owners. Raw is the path where JSON cannot hold it.
+type owned struct {
+	Path   string        `json:"path"`
+	Raw    []byte        `json:"path_base64,omitempty"`
+	Owners []index.Owner `json:"owners"`
+}
+
+// hostOwner ends with status 1 if a path has no owner, like dpkg -S.
+func (a *app) hostOwner(c *cli.Context) error {
+	paths := c.Args().Slice()
+	if len(paths) == 0 {
+		return usagef("hdjail host owner wants a path", "hdjail host owner /bin/sh")
+	}
+	if len(paths) == 1 && paths[0] == "-" {
+		var err error
+		if paths, err = readPaths(a.stdin); err != nil {
+			return err
+		}
+	}
+	host, err := a.hostToRead()
+	if err != nil {
+		return err
+	}
+	for i, p := range paths {
+		if !filepath.IsAbs(p) {
+			paths[i] = a.dir + "/" + p // not joined: what .. means depends on links
+		}
+	}
+	all, err := host.Owners(c.Context, paths)
+	if err != nil {
+		return err
+	}
+	list, status := make([]owned, len(paths)), exitStatus(exitDone)
+	for i, p := range paths {
+		list[i] = owned{Path: p, Owners: append([]index.Owner{}, all[i]...)}
+		if !utf8.ValidString(p) {
+			list[i].Raw = []byte(p)
+		}
+		if len(all[i]) == 0 {
+			status = exitOther
+		}
+	}
+	err = a.out.show(c.Bool("json"), list, func() { a.printOwners(list) })
+	if err == nil && status != exitDone {
+		return status
+	}
+	return err
+}
+
+func (a *app) printOwners(list []owned) {
+	for _, l := range list {
+		for _, o := range l.Owners {
+			a.out.line("%-32s %-24s %s", o.Package, o.Version, escape(l.Path))
+		}
+		if len(l.Owners) == 0 {
+			a.out.say("no package owns %s", escape(l.Path))
+		}
+	}
+}
+
+// readPaths reads paths that each end in NUL, or, if there is none, in a newline.
+func readPaths(r io.Reader) ([]string, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read paths: %w", err)
+	}
+	end := "\n"
+	if bytes.IndexByte(data, 0) >= 0 {
+		end = "\x00"
+	}
+	paths := strings.Split(string(data), end)
+	return slices.DeleteFunc(paths, func(p string) bool { return p == "" }), nil
 }
 
 // size is a number of bytes, for people.

@@ -19,18 +19,18 @@ import (
 	"hdjail/hostpkgs"
 )
 
-// Database is the dpkg database below a root directory. It implements hostpkgs.Database; safe for concurrent use. What
-// is installed is read at first need, and again when it has changed.
+// Database is the dpkg database below a root directory. It implements hostpkgs.Database; safe for concurrent use. Its
+// status file is read at first need, and again when it has changed.
 type Database struct {
 	root  string
 	mu    sync.Mutex
 	state state
 }
 
-// state is what is installed, by name and architecture, when the database had a fingerprint.
+// state is what dpkg keeps lists of, by name and architecture, when the database had a fingerprint.
 type state struct {
 	fingerprint string
-	installed   map[string]stanza
+	present     map[string]stanza
 }
 
 // adminDir is where dpkg keeps its database (dpkg(1), FILES).
@@ -75,8 +75,14 @@ func (db *Database) stamp(names ...string) (string, error) {
 }
 
 // Packages implements hostpkgs.Database.
-func (db *Database) Packages(context.Context) ([]hostpkgs.Package, error) {
-	stanzas, err := db.installed()
+func (db *Database) Packages(context.Context) ([]hostpkgs.Package, error) { return db.packages(true) }
+
+// Remains implements hostpkgs.Database.
+func (db *Database) Remains(context.Context) ([]hostpkgs.Package, error) { return db.packages(false) }
+
+// packages lists what is completely installed, or what is not.
+func (db *Database) packages(installed bool) ([]hostpkgs.Package, error) {
+	stanzas, err := db.present()
 	if err != nil {
 		return nil, err
 	}
@@ -88,18 +94,20 @@ func (db *Database) Packages(context.Context) ([]hostpkgs.Package, error) {
 	}
 	packages := make([]hostpkgs.Package, 0, len(stanzas))
 	for _, s := range stanzas {
-		s.Native = native == "" || s.Architecture == native || s.Architecture == "all"
-		packages = append(packages, s.Package)
+		if s.installed == installed {
+			s.Native = native == "" || s.Architecture == native || s.Architecture == "all"
+			packages = append(packages, s.Package)
+		}
 	}
 	return packages, nil
 }
 
-func (db *Database) installed() (map[string]stanza, error) {
+func (db *Database) present() (map[string]stanza, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	fingerprint, err := db.Fingerprint(context.Background())
 	if err != nil || fingerprint == db.state.fingerprint {
-		return db.state.installed, err
+		return db.state.present, err
 	}
 	data, err := os.ReadFile(db.admin("status"))
 	if err != nil {
@@ -109,19 +117,19 @@ func (db *Database) installed() (map[string]stanza, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", db.admin("status"), err)
 	}
-	installed := map[string]stanza{}
+	present := map[string]stanza{}
 	for _, s := range all {
-		if s.installed {
-			installed[s.Name+":"+s.Architecture] = s
+		if s.present {
+			present[s.Name+":"+s.Architecture] = s
 		}
 	}
-	db.state = state{fingerprint, installed}
-	return installed, nil
+	db.state = state{fingerprint, present}
+	return present, nil
 }
 
 // Contents implements hostpkgs.Database.
 func (db *Database) Contents(_ context.Context, p hostpkgs.Package) (hostpkgs.Contents, error) {
-	stanzas, err := db.installed()
+	stanzas, err := db.present()
 	if err != nil {
 		return hostpkgs.Contents{}, err
 	}
@@ -134,7 +142,7 @@ func (db *Database) Contents(_ context.Context, p hostpkgs.Package) (hostpkgs.Co
 		return hostpkgs.Contents{}, fmt.Errorf("list files of %q: not installed", p.Name)
 	}
 	base := p.Name
-	if s.coinstallable {
+	if s.Coinstallable {
 		base += ":" + p.Architecture
 	}
 	list, err := os.ReadFile(db.admin("info", base+".list"))

@@ -51,6 +51,10 @@ Package: half
 Status: install reinstreq half-installed
 Architecture: amd64
 Version: 9
+
+Package: never
+Status: purge ok not-installed
+Architecture: amd64
 `
 
 // root makes a host from files by name; a content of "-> target" is a link.
@@ -85,6 +89,8 @@ func sampleRoot(t *testing.T) string {
 		"usr/bin/generic":                  "-> /etc/alternatives/generic",
 		"etc/alternatives/generic":         "-> /bin/libx",
 		"usr/bin/loop":                     "-> loop",
+		"usr/local/bin/sh":                 "-> ../../bin/sh",
+		"var/lib/dpkg/info/gone.list":      "/.\n/etc\n/etc/gone.conf\n",
 	})
 }
 
@@ -105,12 +111,26 @@ func TestPackages(t *testing.T) {
 	slices.SortFunc(got, func(a, b hostpkgs.Package) int { return strings.Compare(a.Name, b.Name) })
 	want := []hostpkgs.Package{
 		{Name: "dpkg", Architecture: "amd64", Version: "1.21", Native: true},
-		{Name: "libx", Architecture: "i386", Version: "1:2.0-1", Provides: []string{"libx-api", "virtual"},
+		{Name: "libx", Architecture: "i386", Version: "1:2.0-1", Provides: []string{"libx-api", "virtual"}, Coinstallable: true,
 			Depends: [][]hostpkgs.Dependency{{{Name: "base", Arch: "any"}}, {{Name: "liby"}, {Name: "libz", Arch: "amd64"}}, {{Name: "tool"}}}},
 		{Name: "tool", Architecture: "all", Version: "3", Native: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemains(t *testing.T) {
+	got, err := open(t, sampleRoot(t)).Remains(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, func(a, b hostpkgs.Package) int { return strings.Compare(a.Name, b.Name) })
+	want := []hostpkgs.Package{
+		{Name: "gone", Architecture: "amd64", Version: "9", Native: true}, {Name: "half", Architecture: "amd64", Version: "9", Native: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("remains (-want +got):\n%s", diff)
 	}
 }
 
@@ -132,8 +152,11 @@ func TestContents(t *testing.T) {
 			t.Errorf("contents of %s: %q, config %q; want %q, %q", c.name, got.Paths, got.Config, c.paths, c.config)
 		}
 	}
-	if _, err := db.Contents(context.Background(), hostpkgs.Package{Name: "gone", Architecture: "amd64"}); err == nil {
-		t.Error("contents of a removed package gave no error")
+	if _, err := db.Contents(context.Background(), hostpkgs.Package{Name: "never", Architecture: "amd64"}); err == nil {
+		t.Error("contents of a package that was never installed gave no error")
+	}
+	if _, err := db.Contents(context.Background(), hostpkgs.Package{Name: "half", Architecture: "amd64"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("contents without a list gave %v", err)
 	}
 }
 
@@ -168,14 +191,19 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
+// TestOwner asks a Host with this database: who owns what is found by its index.
 func TestOwner(t *testing.T) {
-	db := open(t, sampleRoot(t))
+	dir := sampleRoot(t)
+	host, err := hostpkgs.New(hostpkgs.Config{Database: open(t, dir), Root: dir, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ path, want string }{
 		{"/usr/bin/dpkg", "dpkg"},
 		{"/bin/dpkg", "dpkg"},
 		{"/bin/../bin/dpkg", "dpkg"},
 		{"/usr/sbin/helper", "dpkg"},
-		{"/bin", "dpkg"}, // of several the first by name
+		{"/bin", ""}, // a folder of several packages
 		{"/bin/tool", "libx:i386"},
 		{"/usr/bin/tool", "libx:i386"},
 		{"/bin/tool.real", "tool"},
@@ -184,20 +212,26 @@ func TestOwner(t *testing.T) {
 		{"/usr/bin/local.aside", "tool"},
 		{"/bin/sh", "dpkg"},
 		{"/usr/bin/generic", "libx:i386"},
+		{"/usr/local/bin/sh", "dpkg"}, // in a folder of nobody
 		{"/usr/bin/loop", ""},
 		{"/usr/bin/dpk", ""},
+		{"/etc/gone.conf", "gone"}, // removed, but for this
 	} {
-		got, ok, err := db.Owner(context.Background(), c.path)
+		got, ok, err := host.Owner(t.Context(), c.path)
 		if got != c.want || ok != (c.want != "") || err != nil {
 			t.Errorf("Owner(%q) = %q, %v, %v; want %q", c.path, got, ok, err, c.want)
 		}
 	}
-	if _, _, err := db.Owner(context.Background(), "bin/sh"); err == nil {
+	if _, _, err := host.Owner(t.Context(), "bin/sh"); err == nil {
 		t.Error("owner of a relative path gave no error")
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := db.Owner(ctx, "/bin/sh"); !errors.Is(err, context.Canceled) {
+	fresh, err := hostpkgs.New(hostpkgs.Config{Database: open(t, dir), Root: dir, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := fresh.Owner(ctx, "/bin/sh"); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled search gave %v", err)
 	}
 }
@@ -257,17 +291,4 @@ func FuzzParseDiversions(f *testing.F) {
 			t.Errorf("%q is diverted to %q", name, at)
 		}
 	})
-}
-
-// BenchmarkOwner looks up an interpreter on the real host.
-func BenchmarkOwner(b *testing.B) {
-	db, err := Open("/")
-	if err != nil {
-		b.Skip(err)
-	}
-	for b.Loop() {
-		if owner, _, err := db.Owner(context.Background(), "/bin/sh"); err != nil || owner == "" {
-			b.Fatal(owner, err)
-		}
-	}
 }

@@ -12,10 +12,9 @@ import (
 // stanza is what counts of one paragraph of the status file.
 type stanza struct {
 	hostpkgs.Package
-	installed bool
-	// coinstallable is Multi-Arch: same; the files of such a package are named after its architecture too.
-	coinstallable bool
-	conffiles     []string
+	// installed is complete; present is that dpkg keeps a list of files.
+	installed, present bool
+	conffiles          []string
 }
 
 // parseStatus reads the format of deb822(5): paragraphs of "Field: value", continued by lines that begin with a blank.
@@ -67,12 +66,13 @@ func (s *stanza) set(field, value string) {
 		// "want flag state" (dpkg(1)): a held package is wanted as "hold", and installed all the same.
 		words := strings.Fields(value)
 		s.installed = len(words) == 3 && words[1] == "ok" && words[2] == "installed"
+		s.present = len(words) == 3 && words[2] != "not-installed"
 	case "architecture":
 		s.Architecture = value
 	case "version":
 		s.Version = value
 	case "multi-arch":
-		s.coinstallable = value == "same"
+		s.Coinstallable = value == "same"
 	case "depends", "pre-depends":
 		s.Depends = append(s.Depends, parseRelations(value)...)
 	case "provides":

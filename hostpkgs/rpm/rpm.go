@@ -10,9 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,6 +152,9 @@ func (db *Database) Packages(ctx context.Context) ([]hostpkgs.Package, error) {
 	return packages, nil
 }
 
+// Remains implements hostpkgs.Database: rpm knows no such state.
+func (db *Database) Remains(context.Context) ([]hostpkgs.Package, error) { return nil, nil }
+
 // Contents implements hostpkgs.Database.
 func (db *Database) Contents(ctx context.Context, p hostpkgs.Package) (hostpkgs.Contents, error) {
 	records, err := db.load(ctx)
@@ -165,22 +166,4 @@ func (db *Database) Contents(ctx context.Context, p hostpkgs.Package) (hostpkgs.
 		return hostpkgs.Contents{}, fmt.Errorf("list files of %q: not installed", p.Name)
 	}
 	return r.contents, nil
-}
-
-// Owner implements hostpkgs.Database. It runs rpm once for each link that it follows.
-func (db *Database) Owner(ctx context.Context, name string) (string, bool, error) {
-	if !path.IsAbs(name) {
-		return "", false, fmt.Errorf("find owner of %q: not an absolute path", name)
-	}
-	for _, real := range rootpath.OnHost(db.cfg.Root).Chain(name) {
-		output, err := db.run(ctx, "-qf", "--queryformat", "%{NAME}\n", real)
-		if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() > 0 {
-			continue // no package owns it
-		}
-		if err != nil {
-			return "", false, err
-		}
-		return slices.Min(strings.Fields(string(output))), true, nil
-	}
-	return "", false, nil
 }

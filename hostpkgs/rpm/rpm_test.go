@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hdjail/hostpkgs"
+	"hdjail/hostpkgs/index"
 )
 
 const testSpec = `
@@ -141,18 +142,38 @@ func TestRealDatabase(t *testing.T) {
 	}
 }
 
+// TestOwner asks a Host with this database: who owns what is found by its index.
 func TestOwner(t *testing.T) {
 	db, ctx := build(t), context.Background()
+	host, err := hostpkgs.New(hostpkgs.Config{Database: db, Root: db.cfg.Root, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ path, want string }{
 		{"/usr/bin/betash", "beta"}, {"/bin/betash", "beta"}, {"/usr/bin/link", "alpha"}, {"/usr/bin/none-of-these", ""},
+		{"/etc/alpha.conf", "alpha"}, {"/usr/bin", ""},
 	} {
-		got, ok, err := db.Owner(ctx, c.path)
+		got, ok, err := host.Owner(ctx, c.path)
 		if got != c.want || ok != (c.want != "") || err != nil {
 			t.Errorf("Owner(%q) = %q, %v, %v; want %q", c.path, got, ok, err, c.want)
 		}
 	}
-	if _, _, err := db.Owner(ctx, "relative"); err == nil {
+	if _, _, err := host.Owner(ctx, "relative"); err == nil {
 		t.Error("owner of a relative path gave no error")
+	}
+	x, err := host.Index(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []index.Owner{{Package: "beta", Version: "2:1.5-3", Architecture: "noarch"}}
+	if got := x.Owners("/bin/betash"); !slices.Equal(got, want) {
+		t.Errorf("owners %v, want %v", got, want)
+	}
+	if version, ok := x.Version("gamma"); version != "2:1.5-3" || !ok {
+		t.Errorf("gamma has version %q (%v)", version, ok)
+	}
+	if remains, err := db.Remains(ctx); err != nil || len(remains) > 0 {
+		t.Errorf("remains %v, %v", remains, err)
 	}
 }
 
