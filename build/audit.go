@@ -73,7 +73,7 @@ func (r *run) illegal() *Failure {
 		return nil
 	}
 	h := &r.record.Header
-	if reason := illegalReason(r.view.Mode, h); reason != "" {
+	if reason := illegalReason(r.view.Mode, h, r.record.OutsidePaths); reason != "" {
 		f := r.failure("illegal-access", reason, nil)
 		f.Outside, f.Processes = r.record.Outside, r.record.Processes
 		return f
@@ -84,18 +84,14 @@ func (r *run) illegal() *Failure {
 	return nil
 }
 
-// illegalReason says why a record fails a build in mode fail; empty when it does not.
-func illegalReason(mode policies.Mode, h *audit.Header) string {
-	count := h.Counters.Verdicts
-	outside := count[policies.Hidden] + count[policies.Leaked]
+// illegalReason says why a record fails a build in mode fail; empty when it does not. outside counts paths.
+func illegalReason(mode policies.Mode, h *audit.Header, outside int) string {
 	switch {
 	case mode != policies.ModeFail:
 	case outside == 1:
 		return "asked for 1 file outside its whitelist (mode fail)"
 	case outside > 0:
 		return fmt.Sprintf("asked for %d files outside its whitelist (mode fail)", outside)
-	case count[policies.Unknown] > 0:
-		return fmt.Sprintf("made %d accesses whose paths could not be told (mode fail)", count[policies.Unknown])
 	case !h.Complete:
 		return "has an incomplete record (mode fail): " + h.IncompleteReasons[0]
 	}
@@ -108,43 +104,36 @@ func (b *Builder) consult(step *plan.Step, selected []artifact.Realization) erro
 		return nil
 	}
 	for _, r := range selected {
-		reason, outside, err := b.consultOne(r)
-		if err != nil {
+		f := &Failure{ID: step.ID, Name: step.Name(), Spec: step.Spec, Kind: "illegal-access", Cached: true}
+		if err := b.consultOne(r, f); err != nil {
 			return fmt.Errorf("read the audit of %s: %w", step.Name(), err)
 		}
-		if reason != "" {
-			f := &Failure{ID: step.ID, Name: step.Name(), Spec: step.Spec, Kind: "illegal-access", Reason: reason, Cached: true}
-			f.take(outside)
+		if f.Reason != "" {
 			return f
 		}
 	}
 	return nil
 }
 
-func (b *Builder) consultOne(r artifact.Realization) (reason string, a *audit.Audit, err error) {
-	file, err := b.Store.OpenAudit(r)
+// consultOne completes the failure if there is one.
+func (b *Builder) consultOne(r artifact.Realization, f *Failure) error {
+	file, err := b.Store.OpenAudit(r.Records[0]) // the run that made it
 	if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
-		return "has no record of what it read (mode fail)", nil, nil
+		f.Reason = "has no record of what it read (mode fail)"
+		return nil
 	}
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	defer file.Close()
-	if a, err = audit.Read(file); err != nil {
-		return "", nil, err
+	a, err := audit.Read(file)
+	if err != nil {
+		return err
 	}
-	return illegalReason(policies.ModeFail, &a.Header), a, nil
-}
-
-// take keeps of an audit what the failure shows.
-func (e *Failure) take(a *audit.Audit) {
-	if a == nil {
-		return
+	var paths int
+	if f.Outside, paths, err = recording.Outside(a.All); err != nil {
+		return err
 	}
-	for _, access := range a.Accesses {
-		if access.Verdict.Outside() {
-			e.Outside = append(e.Outside, access)
-		}
-	}
-	e.Processes = a.Processes
+	f.Processes, f.Reason = a.Processes, illegalReason(policies.ModeFail, &a.Header, paths)
+	return nil
 }

@@ -50,8 +50,10 @@ type Record struct {
 	// Header and Processes are set by Finish.
 	Header    audit.Header
 	Processes []audit.Process
-	// Outside are the first entries outside the whitelist, in the order of the audit; Header.Counters has all of them.
-	Outside []audit.Access
+	// Outside are the first entries outside the whitelist, in the order of the audit; OutsidePaths counts their paths, all of
+	// them.
+	Outside      []audit.Access
+	OutsidePaths int
 
 	recorder  *Recorder
 	subject   Subject
@@ -61,7 +63,7 @@ type Record struct {
 	started   time.Time
 }
 
-// maxOutside bounds Record.Outside.
+// maxOutside bounds what Outside returns.
 const maxOutside = 200
 
 // Start has a configuration recorded. In mode off there is no record, and Start returns nil; a nil Record does nothing.
@@ -151,15 +153,26 @@ func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, re
 	if r.Header.Counters.Verdicts[policies.Hidden]+r.Header.Counters.Verdicts[policies.Leaked]+r.Header.Counters.Verdicts[policies.Unknown] == 0 {
 		return nil
 	}
-	for a, err := range r.Accesses() {
+	r.Outside, r.OutsidePaths, err = Outside(r.Accesses())
+	return err
+}
+
+// Outside picks the first entries outside the whitelist and counts the paths of all of them.
+func Outside(accesses iter.Seq2[audit.Access, error]) (first []audit.Access, paths int, err error) {
+	seen := map[string]bool{}
+	for a, err := range accesses {
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		if a.Verdict.Outside() && len(r.Outside) < maxOutside {
-			r.Outside = append(r.Outside, a)
+		if !a.Verdict.Outside() {
+			continue
+		}
+		seen[a.Path] = true
+		if len(first) < maxOutside {
+			first = append(first, a)
 		}
 	}
-	return nil
+	return first, len(seen), nil
 }
 
 func stopEvent(stopped string) string {

@@ -56,6 +56,7 @@ func buildFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
+		&cli.BoolFlag{Name: "strict", Usage: "fail a build whose record of accesses is incomplete"},
 		&cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process builds the same", DefaultText: "never"},
 	)
 }
@@ -119,14 +120,16 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.KeepFailed, b.LockWait = c.Bool("keep-failed"), c.Duration("lock-timeout")
+	b.KeepFailed, b.LockWait, b.Strict = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict")
+	if b.Recorder, err = a.recorder(); err != nil {
+		return nil, err
+	}
 	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
 	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
 	if err != nil {
 		return nil, err
 	}
 	if missing(results) {
-		a.warnOfMode(results)
 		if b.Runner, err = a.runner(); err != nil {
 			return nil, err
 		}
@@ -140,16 +143,6 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	b.Events = sink
 	results, err = b.Realize(c.Context, p, options)
 	return targets(p, results), errors.Join(err, sink.finish(diagnoseExit(err)))
-}
-
-// warnOfMode says what mode fail does not do yet.
-func (a *app) warnOfMode(results []build.Result) {
-	for _, r := range results {
-		if len(r.Realizations) == 0 && r.Step.Mode == policies.ModeFail {
-			a.out.warn("mode fail hides what is outside the whitelist, as hide does, but this version records no accesses that could fail a build")
-			return
-		}
-	}
 }
 
 func diagnoseExit(err error) int {

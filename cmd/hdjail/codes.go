@@ -73,6 +73,10 @@ Build it first: hdjail build SPEC.`},
 	"HJ0037": {exitOther, "a derivation has several realizations", `
 A build that is not deterministic gave different results, and the matcher "only" accepts one.`},
 
+	"HJ0038": {exitIncomplete, "a record is incomplete", `
+Something may be missing from the record of accesses, and the reasons are listed. The result is registered, unless --strict was
+given. A supervisor that was killed, or a disk that was full, are usual causes; run the build again.`},
+
 	"HJ0040": {exitHost, "the host lacks a feature", `
 The kernel, or whoever administers this machine, does not offer what a jail is made of. The help line says which setting changes
 that. "hdjail doctor" tries every feature and lists the fix for each. hdjail never runs a build without its jail instead.`},

@@ -40,6 +40,7 @@ const (
 	exitSpec        = 6
 	exitDigest      = 8
 	exitFetch       = 9
+	exitIncomplete  = 10
 	exitLocked      = 11
 	exitInterrupted = 130
 )
@@ -116,6 +117,10 @@ func diagnose(err error) problem {
 var diagnoses = []func(error) (problem, bool){
 	on(func(e *usageError) problem { return problem{Code: "HJ0002", Help: helps(e.Help)} }),
 	on(diagnoseFailure),
+	on(diagnoseIllegalRun),
+	on(func(e *incompleteError) problem {
+		return problem{Code: "HJ0038", Help: helps("hdjail audit --last shows what there is")}
+	}),
 	on(func(*build.Unrealized) problem { return problem{Code: "HJ0036"} }),
 
 	on(func(e *jail.Unsupported) problem {
@@ -215,12 +220,15 @@ func on[E error](look func(E) problem) func(error) (problem, bool) {
 }
 
 var failureCodes = map[string]string{"exit": "HJ0030", "illegal-access": "HJ0031", "promise": "HJ0032", "output": "HJ0033",
-	"timeout": "HJ0034", "limits": "HJ0035"}
+	"timeout": "HJ0034", "limits": "HJ0035", "incomplete": "HJ0038"}
 
 func diagnoseFailure(e *build.Failure) problem {
 	p := problem{Code: failureCodes[e.Kind], Text: e.Error()}
 	if p.Code == "" {
 		p.Code = "HJ0030"
+	}
+	if e.Kind == "illegal-access" {
+		return diagnoseIllegal(p, e)
 	}
 	for _, line := range e.LogTail {
 		p.Details = append(p.Details, "  | "+line)
@@ -232,6 +240,43 @@ func diagnoseFailure(e *build.Failure) problem {
 	}
 	p.Help = append(p.Help, "log: hdjail log --failed    shell: hdjail shell --failed")
 	return p
+}
+
+// diagnoseIllegal lists what a build wanted, who owns it, and where to allow it.
+func diagnoseIllegal(p problem, e *build.Failure) problem {
+	lines, packages := illegalDetails(e.Outside, e.Processes)
+	p.Details = lines
+	if e.Spec != nil {
+		at := e.Spec.ErrorAt("host.packages", -1, e, "")
+		p.Place, p.Excerpt = fmt.Sprintf("%s:%d:%d", at.File, at.Line, at.Column), at.Source
+	}
+	report := "log: hdjail log --failed    report: hdjail audit --failed --html a.html"
+	if e.Cached {
+		report = "report: hdjail audit " + e.ID.String() + " --html a.html"
+	}
+	p.Help = helps(addPackages(packages, "host.packages, or depend on artifacts that have the files"),
+		"if the build is right without them, use --mode hide: same identity, attempts are only recorded", report)
+	return p
+}
+
+func diagnoseIllegalRun(e *illegalRun) problem {
+	lines, packages := illegalDetails(e.record.Outside, e.record.Processes)
+	return problem{Code: "HJ0031", Details: lines, Help: helps(addPackages(packages, "--host"),
+		"if the command is right without them, use --mode hide: attempts are only recorded")}
+}
+
+// addPackages is a help line that says which packages to add to what; empty for none.
+func addPackages(packages []string, what string) string {
+	switch n := len(packages); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return "add " + packages[0] + " to " + what
+	case n > maxIllegal:
+		return "add " + strings.Join(packages[:maxIllegal], ", ") + " and others to " + what
+	default:
+		return "add " + strings.Join(packages[:n-1], ", ") + " and " + packages[n-1] + " to " + what
+	}
 }
 
 // diagnoseSpec keeps the place, and the meaning of a cause that has one of its own.

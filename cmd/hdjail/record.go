@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -15,18 +19,77 @@ import (
 	"hdjail/jail"
 	"hdjail/jail/observe"
 	"hdjail/policies"
+	"hdjail/policies/audit"
 )
 
 // recorder makes the records of this host.
-func (a *app) recorder() *recording.Recorder {
+func (a *app) recorder() (*recording.Recorder, error) {
+	rules, err := a.siteRules()
+	if err != nil {
+		return nil, err
+	}
 	var name unix.Utsname
 	_ = unix.Uname(&name) // it has no way to fail here
-	return &recording.Recorder{Host: &observe.Lookups{}, System: system(), Kernel: unix.ByteSliceToString(name.Release[:])}
+	return &recording.Recorder{Host: &observe.Lookups{}, Owners: a.owners, Rules: rules, System: system(),
+		Kernel: unix.ByteSliceToString(name.Release[:])}, nil
+}
+
+// owners opens the index of the host's packages. A host without a package database has no owners.
+func (a *app) owners(ctx context.Context) (observe.Owners, error) {
+	host, err := a.hostPackages()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	index, err := host.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) (list []audit.Owner) {
+		for _, o := range index.Owners(path) {
+			name := strings.TrimSuffix(o.Package, ":"+runtime.GOARCH) // dpkg's names of architectures are Go's
+			list = append(list, audit.Owner{Package: name, Version: o.Version, Architecture: o.Architecture})
+		}
+		return list
+	}, nil
+}
+
+// siteFile is where an administrator says what holds for all records of a machine.
+const siteFile = "/etc/hdjail/policy.yaml"
+
+// siteRules reads the rules of the site; HDJAIL_SITE_POLICY names another file than the usual one, whose rules then come on
+// top, so that nobody can shorten the list of what is never allowed.
+func (a *app) siteRules() (rules []policies.PathRule, err error) {
+	files := []string{siteFile}
+	if other := os.Getenv("HDJAIL_SITE_POLICY"); other != "" {
+		files = append(files, a.absolute(other))
+	}
+	for i, name := range files {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) && i == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the policy of the site: %w", err)
+		}
+		site, err := policies.ParseSite(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the policy of the site %q: %w", name, err)
+		}
+		rules = append(rules, site.Rules(a.home)...)
+	}
+	return rules, nil
 }
 
 // recordRun has the command of `hdjail run` recorded.
 func (a *app) recordRun(c *jail.Config, v jailplan.View, o runOptions, args []string) (*recording.Record, error) {
-	return a.recorder().Start(c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil)})
+	recorder, err := a.recorder()
+	if err != nil {
+		return nil, err
+	}
+	return recorder.Start(c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil)})
 }
 
 // finishRun completes the record and returns the exit status of `hdjail run`.
@@ -40,7 +103,74 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
 		return exitRunFailed, err
 	}
+	h := record.Header
+	switch {
+	case mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete):
+		return exitIllegal, &illegalRun{record: record}
+	case !h.Complete && o.strict:
+		return exitRunFailed, &incompleteError{Name: "run", Reasons: h.IncompleteReasons}
+	case !h.Complete:
+		a.out.warn("the record is incomplete: %s", strings.Join(h.IncompleteReasons, "; "))
+	}
 	return result.Exit, nil
+}
+
+// incompleteError is a record from which something may be missing.
+type incompleteError struct {
+	Name    string
+	Reasons []string
+}
+
+func (e *incompleteError) Error() string {
+	return fmt.Sprintf("the record of %s is incomplete: %s", e.Name, strings.Join(e.Reasons, "; "))
+}
+
+// illegalRun is a command of `hdjail run` that wanted something outside its whitelist in mode fail.
+type illegalRun struct{ record *recording.Record }
+
+func (e *illegalRun) Error() string {
+	if e.record.OutsidePaths == 0 {
+		return "the record of the command is incomplete (mode fail): " + strings.Join(e.record.Header.IncompleteReasons, "; ")
+	}
+	return fmt.Sprintf("the command asked for %d files outside its whitelist (mode fail)", e.record.OutsidePaths)
+}
+
+// maxIllegal is how many accesses an error lists.
+const maxIllegal = 12
+
+// illegalDetails lists accesses outside a whitelist, a line a path, and names the packages that own them.
+func illegalDetails(outside []audit.Access, processes []audit.Process) (lines, packages []string) {
+	byID := map[int]audit.Process{}
+	for _, p := range processes {
+		byID[p.ID] = p
+	}
+	seen := map[string]bool{}
+	for _, x := range outside {
+		for _, o := range x.Owners {
+			if !slices.Contains(packages, o.Package) {
+				packages = append(packages, o.Package)
+			}
+		}
+		if seen[x.Path] {
+			continue
+		}
+		if seen[x.Path] = true; len(seen) > maxIllegal {
+			continue
+		}
+		line := fmt.Sprintf("  %-7s %-5s %s  by %s (pid %d) at %.1f s", x.Verdict, x.Op, x.Path, filepath.Base(byID[x.Process].Exe),
+			byID[x.Process].PID, x.First.Seconds())
+		if len(x.Owners) > 0 {
+			line += "   owned by " + x.Owners[0].Package + " " + x.Owners[0].Version
+		}
+		if x.Reason != "" {
+			line += "   (" + x.Reason + ")"
+		}
+		lines = append(lines, line)
+	}
+	if n := len(seen) - maxIllegal; n > 0 {
+		lines = append(lines, fmt.Sprintf("  and %d more", n))
+	}
+	return lines, packages
 }
 
 // writeAudit writes a file by one rename; "-" is standard output, and no name is no file.

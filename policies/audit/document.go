@@ -43,10 +43,11 @@ type documentParent struct {
 
 // WriteDocument writes the audit as one JSON document.
 func (a *Audit) WriteDocument(w io.Writer) error {
-	return WriteDocument(w, a.Header, a.Processes, a.each, a.Events)
+	return WriteDocument(w, a.Header, a.Processes, a.All, a.Events)
 }
 
-func (a *Audit) each(yield func(Access, error) bool) {
+// All goes through the accesses; it brings no error.
+func (a *Audit) All(yield func(Access, error) bool) {
 	for _, access := range a.Accesses {
 		if !yield(access, nil) {
 			return

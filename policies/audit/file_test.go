@@ -34,13 +34,7 @@ func example() *Audit {
 func file(t *testing.T, a *Audit) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	err := Write(&b, a.Header, a.Processes, func(yield func(Access, error) bool) {
-		for _, access := range a.Accesses {
-			if !yield(access, nil) {
-				return
-			}
-		}
-	}, a.Events)
+	err := Write(&b, a.Header, a.Processes, a.All, a.Events)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,53 @@
+package policies
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Site is what an administrator says of all records of a machine: /etc/hdjail/policy.yaml.
+type Site struct {
+	// Noise are paths that everything looks at and nothing depends on: accesses of them count as allowed.
+	Noise []string `yaml:"noise"`
+	// Never are paths that no whitelist can allow: accesses of them count as leaked.
+	Never []string `yaml:"never"`
+}
+
+// maxSite bounds a site's file, in bytes.
+const maxSite = 1 << 20
+
+// ParseSite reads a site's file. Unknown keys and patterns that mean nothing are errors, with their place.
+func ParseSite(text []byte) (s Site, err error) {
+	if len(text) > maxSite {
+		return s, fmt.Errorf("is larger than %d bytes", maxSite)
+	}
+	if err := yaml.UnmarshalWithOptions(text, &s, yaml.Strict()); err != nil {
+		return Site{}, fmt.Errorf("%s", yaml.FormatError(err, false, false))
+	}
+	for _, r := range s.Rules("/home") {
+		if !r.Check() {
+			return Site{}, fmt.Errorf("%q is no absolute path or pattern", r.Pattern)
+		}
+	}
+	return s, nil
+}
+
+// Rules are the site's rules; "~" is home, and a pattern in it is left out when there is none.
+func (s Site) Rules(home string) (list []PathRule) {
+	add := func(patterns []string, action RuleAction) {
+		for _, p := range patterns {
+			if rest, inHome := strings.CutPrefix(p, "~/"); inHome {
+				if home == "" {
+					continue
+				}
+				p = home + "/" + rest
+			}
+			list = append(list, PathRule{Pattern: p, Action: action})
+		}
+	}
+	add(s.Noise, RuleNoise)
+	add(s.Never, RuleNever)
+	return list
+}
