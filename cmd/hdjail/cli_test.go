@@ -86,7 +86,7 @@ func TestComplete(t *testing.T) {
 		"pro":                {"profile"},
 		"profile ro":         {"rollback"},
 		"build --keep-f":     {"--keep-failed"},
-		"build --st":         {"--store"},
+		"build --st":         {"--store", "--strict"},
 		"completion ":        {"bash", "fish", "zsh"},
 		"explain HJ001":      {"HJ0010", "HJ0011", "HJ0012", "HJ0013"},
 		"build --mode ":      {},

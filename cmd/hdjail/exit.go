@@ -247,7 +247,7 @@ func diagnoseIllegal(p problem, e *build.Failure) problem {
 	lines, packages := illegalDetails(e.Outside, e.Processes)
 	p.Details = lines
 	if e.Spec != nil {
-		at := e.Spec.ErrorAt("host.packages", -1, e, "")
+		at := e.Spec.ErrorAt("host.packages", 0, e, "")
 		p.Place, p.Excerpt = fmt.Sprintf("%s:%d:%d", at.File, at.Line, at.Column), at.Source
 	}
 	report := "log: hdjail log --failed    report: hdjail audit --failed --html a.html"

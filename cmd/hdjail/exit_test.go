@@ -23,6 +23,7 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
 	"hdjail/build/sources/unpack"
@@ -97,6 +98,9 @@ var diagnosed = []struct {
 	{&build.Failure{Kind: "exit"}, "HJ0030", 3},
 	{&build.Failure{Kind: "something new"}, "HJ0030", 3},
 	{&build.Failure{Kind: "illegal-access"}, "HJ0031", 4},
+	{&illegalRun{record: &recording.Record{}}, "HJ0031", 4},
+	{&build.Failure{Kind: "incomplete"}, "HJ0038", 10},
+	{&incompleteError{Name: "x"}, "HJ0038", 10},
 	{&build.Failure{Kind: "promise"}, "HJ0032", 3},
 	{&build.Failure{Kind: "output", Err: &tree.RefusedError{}}, "HJ0033", 3},
 	{&build.Failure{Kind: "timeout"}, "HJ0034", 3},
