@@ -2,7 +2,6 @@ package leaks
 
 import (
 	"bytes"
-	"path"
 	"slices"
 	"strings"
 )
@@ -53,8 +52,8 @@ type finder struct {
 const (
 	// lookBack is how much of what is before a path is looked at: "file://", or an option like "-isystem".
 	lookBack = 16
-	// maxEntry is how long the name of an artifact is at most, with what is before it below the store.
-	maxEntry = 300
+	// maxEntry is how long the name of an artifact is at most (NAME_MAX).
+	maxEntry = 255
 )
 
 // reset begins a file.
@@ -136,9 +135,9 @@ func (f *finder) take(data []byte, i int) (name []byte, length int) {
 func (f *finder) artifact(data []byte) int {
 	for _, store := range f.stores {
 		if bytes.HasPrefix(data, []byte(store)) {
-			entry := data[len(store):min(len(data), len(store)+maxEntry)]
-			token := store + string(trim(entry[:tokenEnd(entry)]))
-			return len(artifactIn(token, strings.TrimSuffix(store, "/")))
+			if n := artifactEnd(data[len(store):]); n > 0 {
+				return len(store) + n
+			}
 		}
 	}
 	return 0
@@ -225,23 +224,24 @@ func afterOption(text []byte) bool {
 	return i == 1 || text[i-2] != '/' && !nameBytes[text[i-2]] && text[i-2] != '}' && text[i-2] != ')'
 }
 
-// shebang returns the interpreter of a script that begins with data; empty if it is none.
-func shebang(data []byte) string {
-	line, ok := bytes.CutPrefix(data[:min(len(data), maxShebang)], []byte("#!"))
-	if !ok {
-		return ""
+// shebang returns the interpreter of a script that begins with data, and where its name ends; empty if it is none.
+func shebang(data []byte) (interpreter string, end int) {
+	line := data[:min(len(data), maxShebang)]
+	if !bytes.HasPrefix(line, []byte("#!")) {
+		return "", 0
 	}
-	if end := bytes.IndexAny(line, "\n\x00"); end >= 0 {
-		line = line[:end]
+	start := 2
+	for start < len(line) && (line[start] == ' ' || line[start] == '\t') {
+		start++
 	}
-	line = bytes.TrimLeft(line, " \t")
-	if end := bytes.IndexAny(line, " \t\r"); end >= 0 {
-		line = line[:end]
+	if end = bytes.IndexAny(line[start:], " \t\r\n\x00"); end < 0 {
+		end = len(line) - start
 	}
-	if len(line) == 0 || line[0] != '/' {
-		return ""
+	end += start
+	if end == start || line[start] != '/' {
+		return "", 0
 	}
-	return path.Clean(string(line))
+	return string(line[start:end]), end
 }
 
 // maxShebang is how much of a first line the kernel reads (BINPRM_BUF_SIZE).

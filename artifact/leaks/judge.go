@@ -1,6 +1,7 @@
 package leaks
 
 import (
+	"bytes"
 	"path"
 	"strings"
 
@@ -25,11 +26,13 @@ type judge struct {
 	verdicts    map[string]verdict
 }
 
-// verdict is what there is to say of a reference. One that is not worth a line has none.
+// verdict is what there is to say of a reference. One that is not told is not worth a line; of one that is not judged
+// nothing is known, as there were too many before it.
 type verdict struct {
 	origin Origin
 	absent bool
 	told   bool
+	judged bool
 }
 
 func newJudge(v *view, o Options) *judge {
@@ -44,7 +47,12 @@ func (j *judge) onHost(name string) bool {
 	}
 	has, ok := j.known[name]
 	if !ok {
-		has = j.host(name)
+		// Most of what looks like a path in a text begins with a name that no host has.
+		top := name
+		if slash := strings.IndexByte(name[1:], '/'); slash >= 0 {
+			top = name[:1+slash]
+		}
+		has = (top == name || j.onHost(top)) && j.host(name)
 		if len(j.known) < maxMemory {
 			j.known[name] = has
 		}
@@ -96,31 +104,33 @@ func (j *judge) origins(f found) Origin {
 	return j.owned(f.path, o)
 }
 
-// reference judges a path of a text or, with a sure, one that is told wherever it leads: of a script's interpreter.
-func (j *judge) reference(name string, sure bool) verdict {
+// reference judges a path that a file names.
+func (j *judge) reference(name string) verdict {
 	v, ok := j.verdicts[name]
-	if !ok {
+	if !ok && len(j.verdicts) < maxMemory {
 		v = j.decide(name)
-		if len(j.verdicts) < maxMemory {
-			j.verdicts[name] = v
-		}
-	}
-	if sure && !v.told {
-		v.told = true
-		if v.origin.Belongs == "" {
-			v.origin.Belongs = Missing
-		}
+		v.judged = true
+		j.verdicts[name] = v
 	}
 	return v
 }
 
+// interpreter judges the interpreter of a script, which is told wherever it leads.
+func (j *judge) interpreter(name string) Origin {
+	v := j.decide(name)
+	if v.origin.Belongs == "" {
+		return j.outside(path.Clean(name))
+	}
+	return v.origin
+}
+
 func (j *judge) decide(name string) verdict {
 	clean := path.Clean(name)
-	if _, ok := below(clean, kernelDirs); ok {
-		return verdict{origin: Origin{Belongs: Package}}
-	}
 	if v := j.artifacts(clean, name); v.told {
 		return v
+	}
+	if _, ok := below(clean, kernelDirs); ok {
+		return verdict{origin: Origin{Belongs: Package}}
 	}
 	if _, ok := below(clean, j.buildDirs); ok {
 		return verdict{origin: Origin{Belongs: BuildDir}, told: true}
@@ -156,28 +166,34 @@ func (j *judge) artifacts(clean, name string) verdict {
 	if !ok || clean == store {
 		return verdict{}
 	}
-	if artifactIn(clean, store) != "" {
+	if artifactEnd([]byte(strings.TrimPrefix(clean[len(store):], "/"))) > 0 {
 		return verdict{origin: Origin{Belongs: Leak}, absent: !j.onHost(clean), told: true}
 	}
 	return verdict{origin: j.outside(clean), told: strings.Count(clean, "/") > strings.Count(store, "/")+1}
 }
 
-// artifactIn returns the path of the artifact or realization that a clean path in a store is in, or nothing.
-func artifactIn(clean, store string) string {
-	rest, _ := strings.CutPrefix(clean, strings.TrimSuffix(store, "/"))
-	kind, rest, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
-	entry, _, _ := strings.Cut(rest, "/")
-	if len(entry) < artifact.IDLength {
-		return ""
+// artifactEnd returns how much of rest, a path relative to a store, names an artifact or realization; 0 if it does not. It
+// looks at no more than it must, as it is asked wherever a file names the store.
+func artifactEnd(rest []byte) int {
+	entry, named := bytes.CutPrefix(rest, []byte("store/"))
+	if !named {
+		var ok bool
+		if entry, ok = bytes.CutPrefix(rest, []byte("realizations/")); !ok {
+			return 0
+		}
 	}
-	if _, err := artifact.ParseRealizationID(entry[:artifact.IDLength]); err != nil { // a DerivationID has the same form
-		return ""
+	end := 0
+	for end < min(len(entry), maxEntry) && isName(entry[end]) {
+		end++
 	}
-	named := len(entry) > artifact.IDLength+1 && entry[artifact.IDLength] == '-'
-	if kind == "store" && named || kind == "realizations" && len(entry) == artifact.IDLength {
-		return path.Join(store, kind, entry)
+	end = len(bytes.TrimRight(entry[:end], ".")) // of a sentence
+	if named && (end < artifact.IDLength+2 || entry[artifact.IDLength] != '-') || !named && end != artifact.IDLength {
+		return 0
 	}
-	return ""
+	if _, err := artifact.ParseRealizationID(string(entry[:artifact.IDLength])); err != nil { // a DerivationID has the same form
+		return 0
+	}
+	return len(rest) - len(entry) + end
 }
 
 // kernelDirs hold no files that could leak; a jail has its own.

@@ -134,7 +134,7 @@ type Truncated struct {
 	Texts int   `json:"texts,omitempty"`
 	Files int   `json:"files,omitempty"`
 	Bytes int64 `json:"bytes,omitempty"`
-	// Paths are occurrences in files with too many different paths; they were not judged.
+	// Paths are occurrences that were not judged, as a file or the tree has too many different paths.
 	Paths int `json:"paths,omitempty"`
 	// ELF are files whose needs were not resolved, because the tree has too many.
 	ELF int `json:"elf,omitempty"`

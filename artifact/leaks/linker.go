@@ -317,19 +317,19 @@ func (l *linker) directory(dir string) (string, Origin) {
 	if !path.IsAbs(dir) {
 		return "relative", Origin{Belongs: Missing}
 	}
-	clean := path.Clean(dir)
-	if _, ok := below(clean, l.buildDirs); ok {
-		return "build", Origin{Belongs: BuildDir}
-	}
-	if _, ok := below(clean, worldWritable); ok {
-		return "writable", l.outside(clean)
-	}
-	f := l.view.resolve(dir)
-	if !f.ok {
-		if p := l.view.in(clean); p != nil && p.public != "/" {
-			return "", p.origin // of the artifact or a dependency, which simply have no such directory
+	clean, f := path.Clean(dir), l.view.resolve(dir)
+	if p := l.view.in(clean); p == nil || p.public == "/" { // a store may be below /tmp
+		if _, ok := below(clean, l.buildDirs); ok {
+			return "build", Origin{Belongs: BuildDir}
 		}
-		return "outside", l.outside(clean)
+		if _, ok := below(clean, worldWritable); ok {
+			return "writable", l.outside(clean)
+		}
+		if !f.ok {
+			return "outside", l.outside(clean)
+		}
+	} else if !f.ok {
+		return "", p.origin // of the artifact or a dependency, which simply have no such directory
 	}
 	origin := l.origins(f)
 	switch {

@@ -3,6 +3,7 @@ package leaks
 import (
 	"cmp"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +87,8 @@ type job struct {
 	size        int64
 	done        chan struct{} // nil for what needs no worker
 	err         error
-	interpreter string // of a script
+	interpreter string // of a script, named at offset
+	offset      int64
 	text        bool
 	object      *object
 	malformed   error
@@ -175,16 +177,19 @@ func (s *scanner) drain(keep int) error {
 func (s *scanner) take(j *job) {
 	s.report.file(j)
 	if j.interpreter != "" {
-		v := s.judge.reference(j.interpreter, true)
 		s.report.reference(Reference{File: j.path, Kind: "shebang", Path: j.interpreter, Line: 1,
-			Offset: 2, Count: 1, Absent: v.absent, Origin: v.origin})
+			Offset: j.offset, Count: 1, Origin: s.judge.interpreter(j.interpreter)})
 	}
 	kind := "binary"
 	if j.text {
 		kind = "text"
 	}
 	for _, found := range j.found {
-		if v := s.judge.reference(found.path, false); v.told {
+		v := s.judge.reference(found.path)
+		if !v.judged {
+			s.report.Truncated.Paths += found.count
+		}
+		if v.told {
 			s.report.reference(Reference{File: j.path, Kind: kind, Path: found.path, Line: found.line, Offset: found.offset,
 				Count: found.count, Absent: v.absent, Origin: v.origin})
 		}
@@ -243,21 +248,22 @@ func (s *searcher) run(ctx context.Context, j *job) error {
 	if want := int(min(j.size, block)); len(s.buf) < want {
 		s.buf = make([]byte, max(want, min(2*len(s.buf), block)))
 	}
+	limit := min(j.size, s.limits.FileBytes)
 	have, next := 0, 0
 	for last := false; !last; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := fill(j.fd, s.buf[have:], j.size-j.searched)
+		n, err := fill(j.fd, s.buf[have:], limit-j.searched)
 		if err != nil {
 			return err
 		}
 		first := j.searched == 0
 		have += n
 		j.searched += int64(n)
-		last = n == 0 || j.searched >= min(j.size, s.limits.FileBytes)
+		last = n == 0 || j.searched >= limit
 		if first {
-			s.begin(j, s.buf[:have])
+			next = s.begin(j, s.buf[:have])
 		}
 		next = s.search(s.buf[:have], next, last)
 		if s.text && s.offset+int64(next) >= s.limits.TextBytes && !last {
@@ -272,19 +278,21 @@ func (s *searcher) run(ctx context.Context, j *job) error {
 	return nil
 }
 
-// begin looks at the beginning of a file.
-func (s *searcher) begin(j *job, data []byte) {
-	j.interpreter = shebang(data)
+// begin looks at the beginning of a file and returns where to search on.
+func (s *searcher) begin(j *job, data []byte) (next int) {
+	j.interpreter, next = shebang(data)
+	j.offset = int64(next - len(j.interpreter))
 	j.text = isText(data)
 	s.text = j.text
-	if len(data) < 4 || string(data[:4]) != "\x7fELF" {
-		return
+	if len(data) < 4 || string(data[:4]) != elf.ELFMAG {
+		return next
 	}
 	o, err := readObject(fileAt(j.fd))
 	if err == nil && max(strings.Count(o.rpath, ":"), strings.Count(o.runpath, ":")) >= maxRunpath {
 		err = fmt.Errorf("only the first %d entries of its RPATH and RUNPATH were looked at", maxRunpath)
 	}
 	j.object, j.malformed = &o, err
+	return next
 }
 
 // fill reads until the buffer is full, or what is left of the file is in it.
