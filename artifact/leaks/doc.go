@@ -6,6 +6,7 @@
 // build is decided elsewhere.
 //
 // The dynamic linker is glibc's. Not followed are the glibc-hwcaps directories below a library directory, environment
-// variables, and libraries that a program opens by itself (dlopen(3)). Of files with one name the linker could choose
-// differently on another day; what is told is what it finds in the view of the build's jail.
+// variables, libraries that a program opens by itself (dlopen(3)), and the program that a script names to env(1). What is
+// told is what the linker finds in the view of the build's jail. Compressed content is not looked into, and in a binary
+// file a build directory that directly follows other text is not seen.
 package leaks

@@ -102,15 +102,17 @@ func (f *finder) count(data []byte) {
 	}
 }
 
-// take returns the path at data[i:], or nil if none is to be told, and how far to go on, at least 1.
+// take returns the path at data[i:], more than a slash, or nil if none is to be told, and how far to go on, at least 1.
 func (f *finder) take(data []byte, i int) (name []byte, length int) {
 	rest := data[i:min(len(data), i+maxPath+1)]
-	if n := f.artifact(rest); n > 0 {
-		if f.text {
-			n += tokenEnd(rest[n:])
-			return trim(rest[:n]), n
+	if f.second[rest[1]] {
+		if n := f.artifact(rest); n > 0 {
+			if f.text {
+				n += tokenEnd(rest[n:])
+				return trim(rest[:n]), n
+			}
+			return rest[:n], n
 		}
-		return rest[:n], n
 	}
 	if !starts(data, i, !f.text) {
 		return nil, 1
@@ -253,6 +255,7 @@ func isText(data []byte) bool {
 	if len(data) == 0 || bytes.IndexByte(data, 0) >= 0 {
 		return false
 	}
+	data = data[:min(len(data), 2<<10)] // which tell enough
 	control := 0
 	for _, c := range data {
 		control += int(controls[c])
