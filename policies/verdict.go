@@ -103,7 +103,7 @@ func (f Facts) there() bool {
 		syscall.ENXIO, syscall.ENODATA, syscall.ERANGE, syscall.EOPNOTSUPP:
 		return true
 	case syscall.ENOENT:
-		return f.Op == OpExec && f.Visible // its interpreter is missing, which has an access of its own
+		return f.Visible // the interpreter is missing, which has an access of its own, or the call resolves in its own way
 	case syscall.ENOTDIR, syscall.ENAMETOOLONG:
 		return false
 	case syscall.ELOOP:

@@ -10,8 +10,11 @@ import (
 
 // facts gathers what the verdict of a new entry depends on, but for the host's answer.
 func (l *Log) facts(p *Pending, key entryKey, c *pendingPath) policies.Facts {
-	f := policies.Facts{Op: key.op, Errno: key.errno, Unreadable: c.unreadable, Refused: p.call.Refused != 0, NoFollow: !c.follow,
+	f := policies.Facts{Op: key.op, Errno: key.errno, Unreadable: c.unreadable, Refused: p.call.Refused != 0, NoFollow: !c.follow || c.typed != "",
 		Visible: c.resolved && c.look.errno == 0}
+	if c.typed != "" && !f.Visible {
+		f.Visible = l.view.at(c.path, p.call.TID, c.follow).errno == 0
+	}
 	switch {
 	case f.Unreadable != "" || key.op == policies.OpCall:
 	case !isPath(c.path): // the name of a socket: an address is the jail's own

@@ -26,7 +26,11 @@ func (v *view) infer(p *Pending, i int) syscall.Errno {
 	case policies.KindConnect, policies.KindBind:
 		return v.inferSocket(p, c)
 	}
-	c.look = v.at(c.path, p.call.TID, c.follow)
+	if p.resolve != 0 {
+		c.look = v.within(c, p.resolve)
+	} else {
+		c.look = v.at(c.path, p.call.TID, c.follow)
+	}
 	c.resolved = true
 	if len(c.path) >= pathMax {
 		return unix.ENAMETOOLONG

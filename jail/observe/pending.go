@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"strconv"
@@ -39,6 +40,7 @@ type Pending struct {
 	n         int
 	flags     uint64
 	openFlags uint64
+	resolve   uint64 // RESOLVE_* of openat2
 	errno     syscall.Errno
 	inferred  bool
 	argv      []string
@@ -58,6 +60,9 @@ type pendingPath struct {
 	follow bool
 	// slash tells that the typed path ends so that it must be a directory.
 	slash      bool
+	// base and typed are kept for calls that resolve in a way of their own.
+	base       string
+	typed      string
 	unreadable string
 	tid        int
 	look       look
@@ -111,14 +116,15 @@ func (p *Pending) wordSize() int {
 func (p *Pending) readFlags() {
 	t := p.call.Traced
 	p.flags = p.call.arg(t.Flags) & 0xffffffff
-	p.openFlags = 0
+	p.openFlags, p.resolve = 0, 0
 	switch t.Kind {
 	case policies.KindOpen:
 		p.openFlags = p.flags
 	case policies.KindCreat:
 		p.openFlags = unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC
-	case policies.KindOpenHow: // the first member of struct open_how
+	case policies.KindOpenHow: // struct open_how: flags, mode, resolve
 		p.openFlags, _ = p.mem.word(p.call.TID, p.call.arg(t.Flags), 8)
+		p.resolve, _ = p.mem.word(p.call.TID, p.call.arg(t.Flags)+16, 8)
 	default:
 		return
 	}
@@ -228,9 +234,15 @@ func (p *Pending) readPath(c *pendingPath, arg policies.PathArg) bool {
 	c.slash = last == '/' || last == '.' && (len(typed) == 1 || typed[len(typed)-2] == '/')
 	c.follow = c.follow || last == '/'
 	from := "/"
-	if typed[0] != '/' {
+	if typed[0] != '/' || p.resolve != 0 {
 		if from, c.unreadable = p.base(base); c.unreadable != "" {
 			return true
+		}
+	}
+	if p.resolve != 0 {
+		c.base, c.typed = from, string(typed)
+		if p.resolve&unix.RESOLVE_IN_ROOT != 0 {
+			typed = bytes.TrimLeft(typed, "/")
 		}
 	}
 	c.path = normal(c.path, from, typed)

@@ -105,6 +105,39 @@ func (v *view) stat(p string, follow bool, resolve uint64) (st unix.Stat_t, errn
 	return st, errnoOf(unix.Fstat(fd, &st))
 }
 
+// resolveCached is RESOLVE_CACHED: it asks for no other answer, only for one without waiting.
+const resolveCached = 0x20
+
+// within looks at a path that is resolved as openat2(2) was asked to, by asking the same.
+func (v *view) within(c *pendingPath, resolve uint64) (found look) {
+	found.resolved = path.Clean(string(c.path))
+	found.area = v.areas.of(found.resolved)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	base, err := unix.Openat2(v.root, relative(c.base), &how)
+	if err != nil {
+		found.errno = errnoOf(err)
+		return found
+	}
+	defer unix.Close(base)
+	how.Resolve = resolve &^ resolveCached
+	if !c.follow {
+		how.Flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat2(base, c.typed, &how)
+	if found.errno = errnoOf(err); err != nil {
+		return found
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	found.errno = errnoOf(unix.Fstat(fd, &st))
+	found.mode, found.uid, found.gid = st.Mode, st.Uid, st.Gid
+	if where, ok := readlinkat(v.proc, "self/fd/"+strconv.Itoa(fd)); ok && path.IsAbs(where) {
+		found.resolved = where
+		found.area = v.areas.of(where)
+	}
+	return found
+}
+
 func relative(p string) string {
 	if p = strings.TrimLeft(p, "/"); p == "" {
 		return "."
