@@ -53,6 +53,18 @@ func (r *run) finishRecord(ctx context.Context, result jail.Result) error {
 	return nil
 }
 
+// scanOutput puts on record what the output still needs of its surroundings, and warns of leaks.
+func (r *run) scanOutput(ctx context.Context) error {
+	found, err := r.record.ScanOutput(ctx, r.scratch.Out(), r.artifact())
+	if err != nil {
+		return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
+	if n := found.Leaks(); n > 0 {
+		r.b.send(r.t.Step, Event{Event: "build.leaks", Total: int64(n)})
+	}
+	return nil
+}
+
 // audit is the audit's file, nil for none. realization is empty for a run that gave none.
 func (r *run) audit(realization string) ([]byte, error) {
 	if r.record == nil || r.record.Header.Format == 0 && r.record.Header.Mode == "" { // the jail did not start

@@ -141,6 +141,9 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 	if err != nil {
 		return err
 	}
+	if err := r.scanOutput(ctx); err != nil {
+		return err
+	}
 	if t.registering != nil {
 		t.registering()
 	}

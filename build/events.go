@@ -19,6 +19,7 @@ import (
 //	build.fetch  Done of Total bytes of Source have arrived; Total is -1 while unknown
 //	build.log    Text was printed by the build, whole lines
 //	build.audit  the run is over: Counts of accesses by verdict, whether the record is Complete, and Reasons if not
+//	build.leaks  the output needs Total things outside itself, its dependencies and its whitelist, or names them
 //	build.done   Status "built", "cached", "failed" or "skipped"; Realization, Path, Seconds, Error, Kind
 //	done         the last event: Exit
 type Event struct {

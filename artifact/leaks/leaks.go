@@ -167,8 +167,8 @@ type Options struct {
 	Owner func(path string) (name, version string, ok bool)
 	// OnHost says whether the host has a path; nil says no.
 	OnHost func(path string) bool
-	// HostCache is the host's ld.so.cache, by which libraries outside the whitelist are found. It may be nil.
-	HostCache []byte
+	// HostCache returns the host's ld.so.cache, by which libraries outside the whitelist are found. It may be nil.
+	HostCache func() []byte
 	// Workers is how many files are searched at once, 2 when 0.
 	Workers int
 	Limits  Limits

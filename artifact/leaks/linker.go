@@ -49,7 +49,10 @@ func newLinker(j *judge, o Options, objects []*object) (*linker, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.cache, l.hostCache = decodeCache(cache), decodeCache(o.HostCache)
+	l.cache = decodeCache(cache)
+	if o.HostCache != nil {
+		l.hostCache = decodeCache(o.HostCache())
+	}
 	return l, nil
 }
 

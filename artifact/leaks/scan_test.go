@@ -83,7 +83,9 @@ func newWorld(t testing.TB, files map[string]string) *world {
 			}
 			return false
 		},
-		HostCache: cacheOf(binary.LittleEndian, [3]string{"libcached.so", "/opt/cache/libcached.so"})}
+		HostCache: func() []byte {
+			return cacheOf(binary.LittleEndian, [3]string{"libcached.so", "/opt/cache/libcached.so"})
+		}}
 	return w
 }
 

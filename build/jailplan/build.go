@@ -79,6 +79,14 @@ func flatten(env map[string]string) []string {
 	return list
 }
 
+// Place is the path in the jail of the i-th of the trees.
+func (d Dependency) Place(i int) string {
+	if d.Many {
+		return d.manyPath(i)
+	}
+	return d.Public
+}
+
 func (d Dependency) manyPath(i int) string { return manyDir + "/" + d.As + "/" + strconv.Itoa(i) }
 
 // index is the list of identities that lies beside the trees of a dependency with many.

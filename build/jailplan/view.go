@@ -250,11 +250,7 @@ func (v View) dependencies() []mounts.Entry {
 			why = "needed by a dependency"
 		}
 		for i, out := range d.Outs {
-			target := d.Public
-			if d.Many {
-				target = d.manyPath(i)
-			}
-			list = append(list, mounts.Entry{Target: target, Kind: mounts.Bind, Source: out, Directory: true, Why: why})
+			list = append(list, mounts.Entry{Target: d.Place(i), Kind: mounts.Bind, Source: out, Directory: true, Why: why})
 		}
 		if d.Many {
 			list = append(list, mounts.Entry{Target: manyDir + "/" + d.As + "/index.json", Kind: mounts.File, Source: d.index(), Why: why})

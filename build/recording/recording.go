@@ -54,6 +54,8 @@ type Record struct {
 	// them.
 	Outside      []audit.Access
 	OutsidePaths int
+	// Output is what was found in what the run made; nil for nothing.
+	Output []byte
 
 	recorder  *Recorder
 	subject   Subject
@@ -145,8 +147,8 @@ func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, re
 	if r.Processes, err = r.log.Processes(); err != nil {
 		return err
 	}
-	if r.recorder.Owners != nil && r.Header.Counters.Unique > r.Header.Counters.Verdicts[policies.Absent] {
-		if r.owners, err = r.recorder.Owners(ctx); err != nil {
+	if r.Header.Counters.Unique > r.Header.Counters.Verdicts[policies.Absent] {
+		if err := r.openOwners(ctx); err != nil {
 			return err
 		}
 	}
@@ -175,6 +177,14 @@ func Outside(accesses iter.Seq2[audit.Access, error]) (first []audit.Access, pat
 	return first, len(seen), nil
 }
 
+// openOwners opens the index of the host's packages, where there is one.
+func (r *Record) openOwners(ctx context.Context) (err error) {
+	if r.owners == nil && r.recorder.Owners != nil {
+		r.owners, err = r.recorder.Owners(ctx)
+	}
+	return err
+}
+
 func stopEvent(stopped string) string {
 	if stopped == "wall" || stopped == "silence" {
 		return "timeout:" + stopped
@@ -187,12 +197,12 @@ func (r *Record) Accesses() iter.Seq2[audit.Access, error] { return r.log.Access
 
 // Write writes the audit's file.
 func (r *Record) Write(w io.Writer) error {
-	return audit.Write(w, r.Header, r.Processes, r.Accesses(), r.log.Events())
+	return audit.Write(w, r.Header, r.Processes, r.Accesses(), audit.Rest{Events: r.log.Events(), Output: r.Output})
 }
 
 // WriteDocument writes the audit's document.
 func (r *Record) WriteDocument(w io.Writer) error {
-	return audit.WriteDocument(w, r.Header, r.Processes, r.Accesses(), r.log.Events())
+	return audit.WriteDocument(w, r.Header, r.Processes, r.Accesses(), audit.Rest{Events: r.log.Events(), Output: r.Output})
 }
 
 // Release gives back what the record holds. A nil Record holds nothing.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/json"
 	"time"
 
 	"hdjail/policies"
@@ -15,6 +16,14 @@ type Audit struct {
 	Processes []Process
 	Accesses  []Access
 	Events    []Event
+	// Output is what was found in the files that the run made, as JSON; nil where nobody looked.
+	Output json.RawMessage
+}
+
+// Rest is what follows the accesses in a record.
+type Rest struct {
+	Events []Event
+	Output json.RawMessage
 }
 
 // Header says what was recorded, how, and whether all of it is there.

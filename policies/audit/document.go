@@ -17,6 +17,7 @@ type documentHead struct {
 	Lost      int64                      `json:"lost"`
 	Counts    map[policies.Verdict]int64 `json:"counts"`
 	Events    []Event                    `json:"events"`
+	Output    json.RawMessage            `json:"output,omitempty"`
 	Processes []processJSON              `json:"processes"`
 }
 
@@ -43,7 +44,7 @@ type documentParent struct {
 
 // WriteDocument writes the audit as one JSON document.
 func (a *Audit) WriteDocument(w io.Writer) error {
-	return WriteDocument(w, a.Header, a.Processes, a.All, a.Events)
+	return WriteDocument(w, a.Header, a.Processes, a.All, Rest{a.Events, a.Output})
 }
 
 // All goes through the accesses; it brings no error.
@@ -56,9 +57,9 @@ func (a *Audit) All(yield func(Access, error) bool) {
 }
 
 // WriteDocument writes an audit, given as to Write, as one JSON document.
-func WriteDocument(w io.Writer, head Header, processes []Process, accesses iter.Seq2[Access, error], events []Event) error {
+func WriteDocument(w io.Writer, head Header, processes []Process, accesses iter.Seq2[Access, error], rest Rest) error {
 	out := bufio.NewWriterSize(w, 64<<10)
-	d := documentHead{Header: head, Lost: head.Counters.Lost, Counts: head.Counters.Verdicts, Events: events,
+	d := documentHead{Header: head, Lost: head.Counters.Lost, Counts: head.Counters.Verdicts, Events: rest.Events, Output: rest.Output,
 		Processes: make([]processJSON, len(processes))}
 	if d.Events == nil {
 		d.Events = []Event{}
@@ -146,7 +147,7 @@ func readDocument(in *bufio.Reader) (*Audit, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, malformed("more follows the document")
 	}
-	a := &Audit{Header: d.Header, Events: d.Events}
+	a := &Audit{Header: d.Header, Events: d.Events, Output: d.Output}
 	for _, j := range d.Processes {
 		p, err := j.decode()
 		if err != nil {

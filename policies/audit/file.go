@@ -13,8 +13,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// maxLine bounds a line of the file, in bytes; the longest is a process with its arguments.
-const maxLine = 1 << 20
+// maxLine bounds a line of the file, in bytes; the longest is what was found in the output.
+const maxLine = 16 << 20
 
 // FormatError is an audit of another version of the format.
 type FormatError struct{ Version int }
@@ -50,14 +50,14 @@ func (e *TruncatedError) Error() string {
 
 // Write writes an audit as lines of JSON, compressed with zstd. The accesses come sorted by operation, path and outcome;
 // the first error that they bring ends the writing.
-func Write(w io.Writer, head Header, processes []Process, accesses iter.Seq2[Access, error], events []Event) error {
+func Write(w io.Writer, head Header, processes []Process, accesses iter.Seq2[Access, error], rest Rest) error {
 	encoder, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		return fmt.Errorf("write audit: %w", err)
 	}
 	f := &fileWriter{out: bufio.NewWriterSize(encoder, 64<<10), digest: blake3.New()}
-	if err := f.all(head, processes, accesses, events); err != nil {
+	if err := f.all(head, processes, accesses, rest); err != nil {
 		return errors.Join(fmt.Errorf("write audit: %w", err), encoder.Close())
 	}
 	if err := errors.Join(f.out.Flush(), encoder.Close()); err != nil {
@@ -71,12 +71,12 @@ type fileWriter struct {
 	digest *blake3.Hasher
 }
 
-func (f *fileWriter) all(head Header, processes []Process, accesses iter.Seq2[Access, error], events []Event) error {
+func (f *fileWriter) all(head Header, processes []Process, accesses iter.Seq2[Access, error], rest Rest) error {
 	head.Format = Format
 	if err := f.line("header", head); err != nil {
 		return err
 	}
-	e := end{Processes: len(processes), Events: len(events)}
+	e := end{Processes: len(processes), Events: len(rest.Events)}
 	for _, p := range processes {
 		if err := f.line("process", encodeProcess(p)); err != nil {
 			return err
@@ -91,13 +91,23 @@ func (f *fileWriter) all(head Header, processes []Process, accesses iter.Seq2[Ac
 		}
 		e.Accesses++
 	}
-	for _, event := range events {
+	for _, event := range rest.Events {
 		if err := f.line("event", event); err != nil {
+			return err
+		}
+	}
+	if rest.Output != nil {
+		if err := f.line("output", outputLine{rest.Output}); err != nil {
 			return err
 		}
 	}
 	e.Digest = hex.EncodeToString(f.digest.Sum(nil))
 	return f.line("end", e)
+}
+
+// outputLine is the line with what was found in the output.
+type outputLine struct {
+	Report json.RawMessage `json:"report"`
 }
 
 func (f *fileWriter) line(kind string, fields any) error {
@@ -222,6 +232,12 @@ func (l *lineReader) add(kind string, text []byte) error {
 		return decodeTo(text, &l.audit.Accesses, accessJSON.decode)
 	case "event":
 		return decodeTo(text, &l.audit.Events, func(e Event) (Event, error) { return e, nil })
+	}
+	if kind == "output" {
+		var o outputLine
+		err := unmarshal(text, &o)
+		l.audit.Output = o.Report
+		return err
 	}
 	return malformed("unknown kind of line " + kind)
 }

@@ -28,13 +28,14 @@ func example() *Audit {
 			{Op: policies.OpRead, Path: "/b/c", Errno: 4000, Verdict: policies.Allowed, Count: 1},
 		},
 		Events: []Event{{Name: "survivor:killed", Detail: "1 process", Time: 5}},
+		Output: []byte(`{"elf":[]}`),
 	}
 }
 
 func file(t *testing.T, a *Audit) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	err := Write(&b, a.Header, a.Processes, a.All, a.Events)
+	err := Write(&b, a.Header, a.Processes, a.All, Rest{a.Events, a.Output})
 	if err != nil {
 		t.Fatal(err)
 	}
