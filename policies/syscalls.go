@@ -54,6 +54,9 @@ var YoungSyscalls = map[string]int{
 	"file_setattr":   469,
 }
 
+// I386Sockets are the numbers of calls that libseccomp has under socketcall(2) only, for i386. Linux has them since 4.3.
+var I386Sockets = map[string]int{"socket": 359, "socketpair": 360, "bind": 361, "connect": 362}
+
 // namespaceFlags are the CLONE_NEW* flags of clone(2), unshare(2) and setns(2).
 var namespaceFlags = []uint64{
 	0x00000080, // CLONE_NEWTIME

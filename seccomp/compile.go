@@ -48,6 +48,9 @@ func Number(abi policies.ABI, name string) (int, bool) {
 	if nr, ok := policies.YoungSyscalls[name]; ok {
 		return nr, true
 	}
+	if nr, ok := policies.I386Sockets[name]; ok && abi == policies.I386 {
+		return nr, true
+	}
 	nr, err := libseccomp.GetSyscallFromNameByArch(name, arches[abi])
 	return int(nr), err == nil && nr >= 0
 }

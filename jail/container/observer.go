@@ -141,8 +141,9 @@ type handler struct {
 // Before implements seccomp.Handler.
 func (h *handler) Before(n *seccomp.Notification) syscall.Errno {
 	c, found := seccomp.Look(h.table, n)
-	if h.skip = !found; h.skip {
-		h.log.Incomplete(fmt.Sprintf("a call %d of ABI %#x that is in no table", n.Nr, n.Arch))
+	// The filter asks about nothing else; a call that it and the table see differently is refused.
+	if h.skip = !found || c.Traced == nil && c.Refused == nil; h.skip {
+		h.log.Incomplete(fmt.Sprintf("a call %d of ABI %#x that no rule is about", n.Nr, n.Arch))
 		return syscall.ENOSYS
 	}
 	call := observe.Call{TID: int(n.TID), ABI: c.ABI, Args: n.Args, Name: c.Name, Traced: c.Traced}
