@@ -103,6 +103,12 @@ func (d documentHead) write(out *bufio.Writer, accesses iter.Seq2[Access, error]
 	return err
 }
 
+// Encoder returns a function that gives accesses of this audit the form that they have in the document, for encoding/json.
+func (a *Audit) Encoder() func(Access) any {
+	byID := chains(a.Processes)
+	return func(access Access) any { return newDocumentAccess(access, byID) }
+}
+
 // maxChain bounds the chain of parents in the document. The list of processes has it whole.
 const maxChain = 64
 
