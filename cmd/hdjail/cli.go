@@ -30,7 +30,7 @@ Examples:
 {{if .UsageText}}{{indent 2 .UsageText}}{{else}}{{.Description}}{{end}}
 
 Usage:
-  {{.HelpName}}{{if .VisibleFlags}} [options]{{end}}{{if .Subcommands}} VERB{{end}} {{.ArgsUsage}}
+  {{.HelpName}}{{if .VisibleFlags}} [options]{{end}}{{if .Subcommands}}{{if .ArgsUsage}} [VERB]{{else}} VERB{{end}}{{end}} {{.ArgsUsage}}
 {{if and .UsageText .Description}}
 {{.Description}}
 {{end}}{{if .Subcommands}}
@@ -75,7 +75,7 @@ func (a *app) cli() *cli.App {
 		},
 		Commands: []*cli.Command{
 			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
-			showCommand(a), logCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
+			showCommand(a), logCommand(a), auditCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},
 	}
@@ -123,7 +123,7 @@ func arrange(program *cli.App, args []string) ([]string, error) {
 		}
 		rest = rest[used:]
 	}
-	if l.command != nil && len(l.command.Subcommands) > 0 && !slices.Contains(l.flags, "--help") && !slices.Contains(l.flags, "-h") {
+	if l.command != nil && len(l.command.Subcommands) > 0 && l.command.Action == nil && !slices.Contains(l.flags, "--help") && !slices.Contains(l.flags, "-h") {
 		return nil, usagef("hdjail "+l.command.Name+" wants a verb", "there are "+strings.Join(names(l.commands), ", "))
 	}
 	words := slices.Concat(l.words[:1], l.globals, l.words[1:], l.flags)
@@ -157,6 +157,10 @@ func (l *commandLine) take(words []string) (int, error) {
 				l.command, l.commands, l.words = c, c.Subcommands, append(slices.Clone(l.words), word)
 				return 1, nil
 			}
+		}
+		if l.command != nil && l.command.Action != nil { // it takes arguments as well as verbs
+			l.commands = nil
+			break
 		}
 		return 0, usagef("unknown verb "+quote(word), meant(word, names(l.commands), "hdjail --help lists the verbs"))
 	case passesOn(l.command):

@@ -34,6 +34,11 @@ func TestArrange(t *testing.T) {
 		{in: "run --rw . make -j4 --json", want: "run --rw . -- make -j4 --json"},
 		{in: "run make --store /s", want: "run -- make --store /s"},
 		{in: "shell a.yaml -- make -k", want: "shell -- a.yaml -- make -k"},
+		{in: "audit", want: "audit"},
+		{in: "audit mf2x --json", want: "audit --json -- mf2x"},
+		{in: "audit -", want: "audit -- -"},
+		{in: "audit diff a b --json", want: "audit diff --json -- a b"},
+		{in: "audit --json diff a b", want: "audit diff --json -- a b"},
 		{in: "buidl", help: "did you mean build?"},
 		{in: "frobnicate", help: "hdjail --help lists the verbs"},
 		{in: "build --keep-fialed", help: "did you mean --keep-failed?"},
@@ -84,6 +89,8 @@ func TestComplete(t *testing.T) {
 	for words, want := range map[string][]string{
 		"":                   nil, // below
 		"pro":                {"profile"},
+		"audit d":            {"diff"},
+		"audit --ver":        {"--verdict"},
 		"profile ro":         {"rollback"},
 		"build --keep-f":     {"--keep-failed"},
 		"build --st":         {"--store", "--strict"},

@@ -124,4 +124,13 @@ A rule under links: has a pattern or an action that means nothing here; see docs
 	"HJ0064": {exitOther, "a public path leads to another realization", `
 What is compiled into a program is the public path of each dependency, and on the host one such path leads to one realization only.
 A profile takes a realization only while every public path of its closure leads to what it was built with.`},
+
+	"HJ0070": {exitOther, "an audit cannot be read", `
+What was given is no audit, or one that was changed or damaged: a line is not what the format says, or the digest at its end is that
+of another content. An audit is what hdjail keeps of a run, or what "hdjail audit --json" printed.`},
+	"HJ0071": {exitOther, "an audit has another format", `
+It was written by a version of hdjail whose audits have another form. Read it with that version, or with a newer one.`},
+	"HJ0072": {exitIncomplete, "an audit ends early", `
+The end of the file is missing, so accesses may be missing, too. What is there is shown, and counts as an incomplete record. Usual
+causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
 }

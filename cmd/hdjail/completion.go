@@ -72,6 +72,9 @@ func (a *app) complete(program *cli.App, words []string) error {
 		candidates = append(flagNames(known), "--help")
 	case len(l.commands) > 0:
 		candidates = names(l.commands)
+		if l.command != nil && l.command.Action != nil {
+			candidates = append(candidates, a.argumentsOf(l, last)...)
+		}
 	case l.command != nil:
 		candidates = a.argumentsOf(l, last)
 	}
@@ -124,7 +127,7 @@ func (a *app) argumentsOf(l *commandLine, last string) []string {
 			list = append(list, found...)
 		}
 	}
-	if last != "" && !strings.Contains(last, "/") && slices.Contains([]string{"build", "shell", "profile link", "log", "show"}, verb) {
+	if last != "" && !strings.Contains(last, "/") && slices.Contains([]string{"build", "shell", "profile link", "log", "show", "audit", "audit diff"}, verb) {
 		for _, name := range a.entries("derivations") {
 			list = append(list, strings.TrimSuffix(name, ".json"))
 		}

@@ -25,6 +25,7 @@ import (
 	"hdjail/jail"
 	"hdjail/mounts"
 	"hdjail/policies"
+	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
 )
@@ -38,6 +39,7 @@ const (
 	exitIllegal     = 4
 	exitHost        = 5
 	exitSpec        = 6
+	exitDiffer      = 7
 	exitDigest      = 8
 	exitFetch       = 9
 	exitIncomplete  = 10
@@ -204,6 +206,13 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
 	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
+	on(func(*audit.FormatError) problem {
+		return problem{Code: "HJ0071", Help: helps("use the hdjail that wrote it, or a newer one")}
+	}),
+	on(func(*audit.TruncatedError) problem { return problem{Code: "HJ0072"} }),
+	on(func(*audit.MalformedError) problem {
+		return problem{Code: "HJ0070", Help: helps("an audit is what hdjail run --audit FILE and hdjail audit --json write")}
+	}),
 	on(func(*artifact.BadIDError) problem { return problem{Code: "HJ0053"} }),
 	on(func(*artifact.MalformedError) problem { return problem{Code: "HJ0057"} }),
 }
@@ -342,7 +351,8 @@ var refusalHelp = map[string]string{
 }
 
 var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",
-	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet"}
+	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet",
+	"audit": "runs in mode off are not recorded, nor were those of older versions; hdjail build SPEC records"}
 
 // helps are the help lines that are not empty.
 func helps(lines ...string) []string {

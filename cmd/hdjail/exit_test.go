@@ -33,6 +33,7 @@ import (
 	"hdjail/jail"
 	"hdjail/mounts"
 	"hdjail/policies"
+	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
 )
@@ -127,6 +128,9 @@ var diagnosed = []struct {
 	{&store.FormatError{}, "HJ0055", 1},
 	{&lease.LockedError{}, "HJ0056", 11},
 	{&artifact.MalformedError{}, "HJ0057", 1},
+	{&audit.MalformedError{}, "HJ0070", 1},
+	{&audit.FormatError{}, "HJ0071", 1},
+	{&audit.TruncatedError{}, "HJ0072", 10},
 	{&tree.OrderError{}, "HJ0057", 1},
 	{&hostpkgs.LostSnapshotError{}, "HJ0058", 1},
 	{&profile.NotFoundError{}, "HJ0061", 1},

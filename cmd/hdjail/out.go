@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode"
+
+	"hdjail/policies/audit/report"
 )
 
 // out is the only place that prints. Data goes to standard output, bare and complete, for programs and pipes; everything
@@ -45,6 +50,18 @@ func (o *out) setColor(when string) error {
 func (o *out) line(format string, args ...any) {
 	_, err := fmt.Fprintf(o.data, format+"\n", args...)
 	o.err = cmp.Or(o.err, err)
+}
+
+// lines prints lines of data that have their escapes.
+func (o *out) lines(list iter.Seq[string]) {
+	buffered := bufio.NewWriterSize(o.data, 64<<10)
+	for line := range list {
+		buffered.WriteString(line)
+		if buffered.WriteByte('\n') != nil {
+			break // nobody reads on
+		}
+	}
+	o.err = cmp.Or(o.err, buffered.Flush())
 }
 
 // json prints a value as data, indented.
@@ -134,27 +151,35 @@ func (o *out) paint(color, text string) string {
 // quote is text in quotation marks, with escapes.
 func quote(text string) string { return strconv.Quote(text) }
 
-// escape shows what a terminal would obey, or what would break a line, as an escape.
-func escape(text string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) && r != '\t' || r == unicode.ReplacementChar }
-	if strings.IndexFunc(text, odd) < 0 {
-		return text
+// writeFile makes a file appear whole, by a rename, or not at all; "-" is standard output. What is no regular file, like a
+// pipe or a device, is written to as it is, and not replaced.
+func (a *app) writeFile(name string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(a.out.data)
 	}
-	var b strings.Builder
-	for i, r := range text {
-		switch {
-		case !odd(r):
-			b.WriteRune(r)
-		case r == unicode.ReplacementChar:
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case r < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
+	path := a.absolute(name)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
 		}
+		return errors.Join(write(f), f.Close())
 	}
-	return b.String()
+	f, err := os.OpenFile(fmt.Sprintf("%s.%d.tmp", path, os.Getpid()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(write(f), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
+
+// escape shows what a terminal would obey, or what would break a line, as an escape.
+func escape(text string) string { return report.Escape(text) }
 
 // escaping is a writer that passes lines on with escapes. A character that is cut by two writes is shown as its bytes.
 type escaping struct{ to io.Writer }

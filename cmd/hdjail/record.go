@@ -173,25 +173,13 @@ func illegalDetails(outside []audit.Access, processes []audit.Process) (lines, p
 	return lines, packages
 }
 
-// writeAudit writes a file by one rename; "-" is standard output, and no name is no file.
+// writeAudit writes the record to a file; no name is no file.
 func (a *app) writeAudit(name string, write func(io.Writer) error) error {
-	switch name {
-	case "":
+	if name == "" {
 		return nil
-	case "-":
-		return write(a.out.data)
 	}
-	path := a.absolute(name)
-	f, err := os.CreateTemp(filepath.Dir(path), ".audit-")
-	if err != nil {
+	if err := a.writeFile(name, write); err != nil {
 		return fmt.Errorf("write audit %q: %w", name, err)
-	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write audit %q: %w", name, err), os.Remove(f.Name()))
 	}
 	return nil
 }

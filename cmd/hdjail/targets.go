@@ -81,6 +81,9 @@ func (a *app) isPublic(text string) bool {
 	return storeName(a.openStore, a.absolute(text), "") != ""
 }
 
+// idLetters are those of IDs.
+const idLetters = "abcdefghijklmnopqrstuvwxyz234567"
+
 // specFile is the spec that a text names, or "" when it is the form of an ID and no file.
 func (a *app) specFile(text string) (string, error) {
 	info, err := os.Stat(a.absolute(text))
@@ -96,7 +99,7 @@ func (a *app) specFile(text string) (string, error) {
 		return text, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return text, nil // LoadGraph says what is wrong with it
-	case strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == "" && text != "":
+	case strings.Trim(text, idLetters) == "" && text != "":
 		return "", nil
 	}
 	return "", usagef("there is no spec "+quote(text), "")
