@@ -71,6 +71,9 @@ func (r *run) audit(realization string) ([]byte, error) {
 		return nil, nil
 	}
 	r.record.Header.Realization = realization
+	if r.b.Audited != nil {
+		r.b.Audited(r.record.Digest())
+	}
 	var file bytes.Buffer
 	if err := r.record.Write(&file); err != nil {
 		return nil, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)

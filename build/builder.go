@@ -17,6 +17,7 @@ import (
 	"hdjail/build/sources"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
+	"hdjail/policies/audit"
 )
 
 // Sources brings and places inputs; *sources.Store is one. Safe for concurrent use.
@@ -54,6 +55,8 @@ type Builder struct {
 	Home string
 	// Recorder makes the audits; nil for builds without.
 	Recorder *recording.Recorder
+	// Audited is told of each run's audit, with what is notable of its accesses; nil for nobody.
+	Audited func(a *audit.Audit)
 	// Strict fails a build whose record is incomplete.
 	Strict bool
 }

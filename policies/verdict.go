@@ -32,7 +32,7 @@ type Facts struct {
 	Visible bool
 	// Whitelisted tells that the path, and every link on its way, is inside the whitelist.
 	Whitelisted bool
-	// Own tells that the path lies in one of the jail's own areas.
+	// Own tells that the path lies in one of the jail's own areas, or in one where jail and host are the same.
 	Own  bool
 	Host HostAnswer
 	// Covered tells that the policy shows something else in its place.

@@ -50,6 +50,8 @@ type Record struct {
 	// Header and Processes are set by Finish.
 	Header    audit.Header
 	Processes []audit.Process
+	// Notable are the entries that are outside the whitelist or were denied, as far as anybody reads them.
+	Notable []audit.Access
 	// Outside are the first entries outside the whitelist, in the order of the audit; OutsidePaths counts their paths, all of
 	// them.
 	Outside      []audit.Access
@@ -152,11 +154,35 @@ func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, re
 			return err
 		}
 	}
-	if r.Header.Counters.Verdicts[policies.Hidden]+r.Header.Counters.Verdicts[policies.Leaked]+r.Header.Counters.Verdicts[policies.Unknown] == 0 {
+	v := r.Header.Counters.Verdicts
+	if v[policies.Hidden]+v[policies.Leaked]+v[policies.Unknown]+v[policies.Denied] == 0 {
 		return nil
 	}
-	r.Outside, r.OutsidePaths, err = Outside(r.Accesses())
+	if r.Notable, err = notable(r.Accesses()); err != nil {
+		return err
+	}
+	r.Outside, r.OutsidePaths, err = Outside((&audit.Audit{Accesses: r.Notable}).All)
 	return err
+}
+
+// maxNotable bounds Record.Notable.
+const maxNotable = 20_000
+
+func notable(accesses iter.Seq2[audit.Access, error]) (list []audit.Access, err error) {
+	for a, err := range accesses {
+		if err != nil {
+			return nil, err
+		}
+		if (a.Verdict.Outside() || a.Verdict == policies.Denied) && len(list) < maxNotable {
+			list = append(list, a)
+		}
+	}
+	return list, nil
+}
+
+// Digest is the audit with only what is notable of its accesses.
+func (r *Record) Digest() *audit.Audit {
+	return &audit.Audit{Header: r.Header, Processes: r.Processes, Accesses: r.Notable, Events: r.log.Events(), Output: r.Output}
 }
 
 // Outside picks the first entries outside the whitelist and counts the paths of all of them.

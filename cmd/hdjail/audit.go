@@ -23,7 +23,7 @@ func auditCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "audit", Usage: "show which files a run touched, and what that means", ArgsUsage: "[ID|PATH|FILE]",
 		UsageText: "hdjail audit --last\nhdjail audit zlib.yaml --html zlib.html\nhdjail audit a.json --verdict hidden --by package\n" +
-			"hdjail audit mf2x --explain /usr/include/zlib.h\nhdjail audit diff a.json b.json",
+			"hdjail audit mf2x --explain /usr/include/zlib.h\nhdjail audit mf2x --output\nhdjail audit diff a.json b.json",
 		Description: "FILE is an audit in any of its forms, - is standard input; without an argument it is the audit of the last run. " +
 			"Verdicts are leaked, hidden, unknown, denied, absent and allowed; --by shows the first four unless --verdict says otherwise. " +
 			"A record that is not complete is a warning, a file that ends early ends with 10. In CSV an apostrophe stands before what a " +
@@ -35,6 +35,7 @@ func auditCommand(a *app) *cli.Command {
 			&cli.StringSliceFlag{Name: "verdict", Usage: "only accesses of the verdict `V`, one a line; repeatable"},
 			&cli.StringFlag{Name: "by", Usage: "group accesses by `WHAT`: package, process or directory"},
 			&cli.StringFlag{Name: "explain", Usage: "tell all that is known of `PATH`, and what would allow it"},
+			&cli.BoolFlag{Name: "output", Usage: "tell which libraries, interpreters and absolute paths the output of a build needs or names"},
 			&cli.StringFlag{Name: "html", Usage: "write a report that browsers show, without a network, to `FILE`"},
 			&cli.StringFlag{Name: "sarif", Usage: "write what is to be looked at as SARIF 2.1.0 to `FILE`"},
 			&cli.StringFlag{Name: "csv", Usage: "write the accesses as CSV to `FILE`"},
@@ -62,6 +63,9 @@ func (a *app) showAudit(c *cli.Context) error {
 		return err
 	}
 	a.warnOf(found, err)
+	if c.Bool("output") {
+		return errors.Join(a.printOutput(found, c.Bool("json")), truncated(err))
+	}
 	found = report.Select(found, view.verdicts)
 	if err := errors.Join(a.writeReports(c, found), a.printAudit(c, found, view)); err != nil {
 		return err

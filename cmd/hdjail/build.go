@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,6 +16,7 @@ import (
 	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/policies"
+	"hdjail/policies/audit"
 )
 
 // planFlags say how targets are resolved; verbs that build have them.
@@ -141,8 +143,39 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 		return nil, err
 	}
 	b.Events = sink
+	var audits auditList
+	b.Audited = audits.add
 	results, err = b.Realize(c.Context, p, options)
-	return targets(p, results), errors.Join(err, sink.finish(diagnoseExit(err)))
+	if err == nil {
+		err = audits.incomplete()
+	}
+	err = errors.Join(err, sink.finish(diagnoseExit(err)))
+	if c.String("progress") != "quiet" {
+		a.summarize(audits.list, "")
+	}
+	return targets(p, results), err
+}
+
+// auditList collects the audits of builds that run at the same time.
+type auditList struct {
+	mu   sync.Mutex
+	list []*audit.Audit
+}
+
+func (l *auditList) add(a *audit.Audit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, a)
+}
+
+// incomplete is the error of the first record that is incomplete. What was built is registered all the same.
+func (l *auditList) incomplete() error {
+	for _, a := range l.list {
+		if !a.Header.Complete {
+			return &incompleteError{Name: a.Header.Name, Reasons: a.Header.IncompleteReasons}
+		}
+	}
+	return nil
 }
 
 func diagnoseExit(err error) int {

@@ -51,6 +51,8 @@ func (v *plainView) Send(e build.Event) {
 		v.out.say("%s: %s", escape(e.Name), escape(e.Text))
 	case e.Event == "build.phase" && (e.Phase == "fetch" || e.Phase == "run"):
 		v.out.say("%s: %s", escape(e.Name), phaseWords[e.Phase])
+	case e.Event == "build.leaks":
+		v.out.say("%s: %s", escape(e.Name), leaksText(e))
 	case e.Event == "build.done" && e.Status != "cached":
 		v.out.say("%s: %s", escape(e.Name), ending(e))
 	}
@@ -61,6 +63,11 @@ func (v *plainView) stop() {}
 // phaseWords are the phases of a build as a person is told of them.
 var phaseWords = map[string]string{"lock": "waiting", "fetch": "fetching", "sources": "unpacking", "host": "preparing", "run": "building",
 	"check": "checking", "register": "storing"}
+
+// leaksText is what a person is told of an output that needs more than it should.
+func leaksText(e build.Event) string {
+	return fmt.Sprintf("the output needs or names %d things outside its dependencies and whitelist: hdjail audit %s --output", e.Total, e.Drv)
+}
 
 func ending(e build.Event) string {
 	if e.Status == "skipped" {

@@ -20,6 +20,7 @@ import (
 	"hdjail/jail/observe"
 	"hdjail/policies"
 	"hdjail/policies/audit"
+	"hdjail/policies/audit/report"
 )
 
 // recorder makes the records of this host.
@@ -103,6 +104,9 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
 		return exitRunFailed, err
 	}
+	if !o.quiet {
+		a.summarize([]*audit.Audit{record.Digest()}, o.audit)
+	}
 	h := record.Header
 	switch {
 	case mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete):
@@ -113,6 +117,49 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 		a.out.warn("the record is incomplete: %s", strings.Join(h.IncompleteReasons, "; "))
 	}
 	return result.Exit, nil
+}
+
+// maxSummary is how many lines are said of what was built.
+const maxSummary = 25
+
+// summarize says what is notable in audits, in at most maxSummary lines: much of one, a line each of several. name is how
+// `hdjail audit` is told which a single one is; empty for by its ID.
+func (a *app) summarize(audits []*audit.Audit, name string) {
+	audits = slices.DeleteFunc(slices.Clone(audits), func(x *audit.Audit) bool {
+		v := x.Header.Counters.Verdicts
+		return v[policies.Hidden]+v[policies.Leaked]+v[policies.Unknown] == 0 && x.Header.Complete
+	})
+	slices.SortFunc(audits, func(x, y *audit.Audit) int { return strings.Compare(x.Header.Name, y.Header.Name) })
+	switch {
+	case len(audits) == 1:
+		for _, line := range report.Summary(audits[0], report.SummaryOptions{Lines: maxSummary, Width: 160, Name: auditName(audits[0], name)}) {
+			a.out.say("%s", line)
+		}
+		return
+	case len(audits) > maxSummary:
+		defer a.out.say("and %d more", len(audits)-maxSummary+1)
+		audits = audits[:maxSummary-1]
+	}
+	for _, x := range audits {
+		v := x.Header.Counters.Verdicts
+		a.out.say("%s: %d accesses hidden, %d leaked, %d unknown, %d denied: hdjail audit %s", escape(x.Header.Name), v[policies.Hidden],
+			v[policies.Leaked], v[policies.Unknown], v[policies.Denied], auditName(x, ""))
+	}
+}
+
+// auditName is how `hdjail audit` is told which audit this is.
+func auditName(x *audit.Audit, given string) string {
+	switch {
+	case given == "-":
+		return ""
+	case given != "":
+		return given
+	case x.Header.Realization != "":
+		return x.Header.Realization
+	case x.Header.Derivation != "":
+		return "--failed"
+	}
+	return ""
 }
 
 // incompleteError is a record from which something may be missing.

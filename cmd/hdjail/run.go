@@ -32,6 +32,8 @@ type runOptions struct {
 	// audit is where the record goes; "-" is standard output, empty is nowhere.
 	audit  string
 	strict bool
+	// quiet says nothing of the record at the end.
+	quiet bool
 }
 
 func runCommand(a *app) *cli.Command {
@@ -50,13 +52,14 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
 			&cli.StringFlag{Name: "audit", Usage: "write the record of all accesses to `FILE`, as JSON"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing of the record at the end"},
 			&cli.BoolFlag{Name: "strict", Usage: "fail (125) if the record is incomplete"},
 			&cli.StringFlag{Name: "home", Usage: "`WHETHER` mode log shows the home directory: show or hide", Value: "show"},
 		},
 		Action: func(c *cli.Context) error {
 			o := runOptions{host: c.StringSlice("host"), writable: c.StringSlice("rw"), readable: c.StringSlice("ro"),
 				env: c.StringSlice("env"), mode: c.String("mode"), hideHome: c.String("home") == "hide",
-				audit: c.String("audit"), strict: c.Bool("strict")}
+				audit: c.String("audit"), strict: c.Bool("strict"), quiet: c.Bool("quiet")}
 			if home := c.String("home"); home != "hide" && home != "show" {
 				return usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
 			}

@@ -25,6 +25,8 @@ type area struct {
 	target   string // of the mount
 	writable bool
 	proc     bool
+	// host tells that the place is the host's own, shown where it is: what is missing there is missing on the host, too.
+	host bool
 }
 
 // areas finds the area of a path. It is made once and then only read.
@@ -57,7 +59,8 @@ func newAreas(table mounts.Table, mode policies.Mode, paths []string) areas {
 		case e.Kind == mounts.Bind && !e.Writable:
 			kind = areaListed
 		}
-		a.byTarget[e.Target] = area{kind: kind, target: e.Target, writable: e.Writable, proc: e.Kind == mounts.Proc}
+		a.byTarget[e.Target] = area{kind: kind, target: e.Target, writable: e.Writable, proc: e.Kind == mounts.Proc,
+			host: e.Kind == mounts.Bind && e.Source == e.Target}
 		if kind == areaOwn || kind == areaListed {
 			for dir := path.Dir(e.Target); !a.ancestors[dir]; dir = path.Dir(dir) {
 				a.ancestors[dir] = true

@@ -32,7 +32,7 @@ func (l *Log) place(f *policies.Facts, c *pendingPath) {
 		where = path.Clean(string(c.path))
 	}
 	a := l.view.areas.of(where)
-	f.Own = a.kind == areaOwn
+	f.Own = a.kind == areaOwn || a.host
 	f.Covered = a.kind == areaCovered
 	f.Whitelisted = l.whitelisted(f, where, a)
 	for _, hop := range c.look.via {

@@ -59,7 +59,7 @@ type pendingPath struct {
 	path   []byte
 	follow bool
 	// slash tells that the typed path ends so that it must be a directory.
-	slash      bool
+	slash bool
 	// base and typed are kept for calls that resolve in a way of their own.
 	base       string
 	typed      string

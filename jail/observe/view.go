@@ -46,7 +46,7 @@ type lookKey struct {
 }
 
 // maxKnown bounds what is remembered of a jail's read-only places.
-const maxKnown = 200_000
+const maxKnown = 16_000
 
 // maxLinks is how many links the kernel follows in one path (path_resolution(7)).
 const maxLinks = 40
