@@ -104,9 +104,7 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
 		return exitRunFailed, err
 	}
-	if !o.quiet {
-		a.summarize([]*audit.Audit{record.Digest()}, o.audit)
-	}
+	a.tellOfRun(o, record.Digest())
 	h := record.Header
 	switch {
 	case mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete):
@@ -117,6 +115,24 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 		a.out.warn("the record is incomplete: %s", strings.Join(h.IncompleteReasons, "; "))
 	}
 	return result.Exit, nil
+}
+
+// tellOfRun ends `hdjail run`: with a summary for a person who watches or wants the record, else with a line in mode log, which
+// is there to tell, and with nothing in the modes that hide.
+func (a *app) tellOfRun(o runOptions, x *audit.Audit) {
+	switch {
+	case o.quiet:
+	case o.audit != "" || isTerminal(a.out.people):
+		a.summarize([]*audit.Audit{x}, o.audit)
+	case x.Header.Mode == string(policies.ModeLog):
+		_, packages := illegalDetails(x.Accesses, x.Processes)
+		rest := ""
+		if n := len(packages) - maxIllegal; n > 0 {
+			packages, rest = packages[:maxIllegal], fmt.Sprintf(" and %d more", n)
+		}
+		a.out.say("hdjail: %d accesses of the host, of packages %s%s; --audit FILE keeps the record", x.Header.Counters.Verdicts[policies.Leaked],
+			escape(strings.Join(packages, ", ")), rest)
+	}
 }
 
 // maxSummary is how many lines are said of what was built.
