@@ -104,11 +104,12 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
 		return exitRunFailed, err
 	}
-	a.tellOfRun(o, record.Digest())
 	h := record.Header
-	switch {
-	case mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete):
+	if mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete) {
 		return exitIllegal, &illegalRun{record: record}
+	}
+	a.tellOfRun(o, record.Digest())
+	switch {
 	case !h.Complete && o.strict:
 		return exitRunFailed, &incompleteError{Name: "run", Reasons: h.IncompleteReasons}
 	case !h.Complete:
@@ -194,6 +195,9 @@ type illegalRun struct{ record *recording.Record }
 func (e *illegalRun) Error() string {
 	if e.record.OutsidePaths == 0 {
 		return "the record of the command is incomplete (mode fail): " + strings.Join(e.record.Header.IncompleteReasons, "; ")
+	}
+	if e.record.OutsidePaths == 1 {
+		return "the command asked for 1 file outside its whitelist (mode fail)"
 	}
 	return fmt.Sprintf("the command asked for %d files outside its whitelist (mode fail)", e.record.OutsidePaths)
 }

@@ -162,6 +162,8 @@ func (o runOptions) chooseMode(args []string) (policies.Mode, error) {
 		}
 	}
 	switch {
+	case mode == policies.ModeOff && (o.audit != "" || o.strict):
+		return "", usagef("mode off has no record", "leave out --audit and --strict, or --mode")
 	case mode.Contains() && len(o.host) == 0:
 		return "", usagef(fmt.Sprintf("mode %s needs a whitelist", mode), "name packages: --host PKG,…")
 	case !mode.Contains() && len(o.host) > 0:
