@@ -105,6 +105,11 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 		return exitRunFailed, err
 	}
 	a.tellOfRun(o, record.Digest())
+	if o.keep != nil {
+		if err := o.keep(record.WriteDocument); err != nil {
+			return exitRunFailed, err
+		}
+	}
 	h := record.Header
 	switch {
 	case mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete):
