@@ -24,7 +24,7 @@ func (l *learner) install(text string) (out, edited string) {
 			continue
 		}
 		if l.isDirectory(found[3]) {
-			edited = substitute(edited, found[3])
+			edited = substitute(edited, found[3], "$ARTIFACT")
 		}
 	}
 	if edited != text {
@@ -58,8 +58,8 @@ func (l *learner) isDirectory(value string) bool {
 		strings.HasPrefix(value, "$BUILD/")
 }
 
-// substitute puts $ARTIFACT in place of a directory wherever it is not in single quotes.
-func substitute(text, dir string) string {
+// substitute puts a variable in place of a directory wherever it is not in single quotes.
+func substitute(text, dir, variable string) string {
 	var b strings.Builder
 	dir = strings.TrimSuffix(dir, "/")
 	for {
@@ -77,9 +77,9 @@ func substitute(text, dir string) string {
 		case !whole || strings.Count(line, "'")%2 == 1:
 			b.WriteString(dir)
 		case strings.Count(line, `"`)%2 == 1:
-			b.WriteString("$ARTIFACT")
+			b.WriteString(variable)
 		default:
-			b.WriteString(`"$ARTIFACT"`)
+			b.WriteString(`"` + variable + `"`)
 		}
 		text = text[end:]
 	}
@@ -212,6 +212,9 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 func shellWord(word string) string {
 	if plainWord.MatchString(word) {
 		return word
+	}
+	if !strings.ContainsAny(word, "$`\"\\!") && word != "" {
+		return `"` + word + `"`
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"hdjail/artifact"
 	"hdjail/hostpkgs"
@@ -193,11 +194,16 @@ func (l *learner) finish() {
 		l.draft.Packages = append(l.draft.Packages, Entitled{l.spelled(name), n.reason()})
 	}
 	for p, reason := range l.paths {
+		if !utf8.ValidString(p) {
+			l.edit("the run used %q (%s), which no spec can name", p, reason)
+			continue
+		}
 		l.draft.Paths = append(l.draft.Paths, Entitled{p, reason})
 	}
 	for _, list := range [][]Entitled{l.draft.Packages, l.draft.Paths, l.draft.Secrets} {
 		slices.SortFunc(list, func(a, b Entitled) int { return strings.Compare(a.Name, b.Name) })
 	}
 	slices.Sort(l.draft.Dependencies)
+	slices.Sort(l.draft.Edit)
 	l.draft.Unused = Find(l.Audit, l.graph)
 }

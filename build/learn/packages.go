@@ -23,13 +23,17 @@ type need struct {
 }
 
 func (n *need) reason() string {
+	first := n.first.by
+	if n.first.process {
+		first = "first " + first
+	}
 	switch {
 	case n.why != "":
 		return n.why
 	case n.files > 2:
-		return fmt.Sprintf("%s, and %d more files; first %s", n.first.path, n.files-1, n.first.by)
+		return fmt.Sprintf("%s, and %d more files; %s", n.first.path, n.files-1, first)
 	case n.files == 2:
-		return fmt.Sprintf("%s, and another file; first %s", n.first.path, n.first.by)
+		return fmt.Sprintf("%s, and another file; %s", n.first.path, first)
 	}
 	return n.first.path + ", " + n.first.by
 }

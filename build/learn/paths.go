@@ -45,6 +45,11 @@ func (l *learner) hostPaths(ctx context.Context) error {
 			l.promote(dir)
 		}
 	}
+	for p := range l.paths { // what a link leads to may be listed as a whole
+		if l.Host.Look(p).Kind == Directory {
+			l.addDirectory(p, l.paths[p])
+		}
+	}
 	return nil
 }
 

@@ -161,7 +161,7 @@ func (l *learner) body() string {
 		text = shellJoin(c)
 	}
 	if l.tree != "" {
-		text = strings.ReplaceAll(text, l.tree+"/", "$BUILD/")
+		text = substitute(text, l.tree, "$BUILD")
 	}
 	return text
 }

@@ -21,8 +21,9 @@ type use struct {
 	// asked tells that it was only looked up, and not read, run, listed or entered.
 	asked bool
 	first time.Duration
-	// by is what used it, in words: "read by cc1 (pid 5)".
-	by string
+	// by is what used it, in words: "read by cc1 (pid 5)". Process tells that it names one.
+	by      string
+	process bool
 	// recorded are the owners that the audit names.
 	recorded []audit.Owner
 }
@@ -152,7 +153,7 @@ func (s *sifter) once(format string, args ...any) {
 // take adds what an access needs: its file, and the links on the way.
 func (s *sifter) take(a audit.Access) {
 	follow := a.Op == policies.OpRead || a.Op == policies.OpExec || a.Op == policies.OpList || a.Op == policies.OpChdir || a.Resolved != ""
-	end, links := a.Resolved, a.Via
+	end, links := absolute(a.Resolved), a.Via
 	if !strings.Contains(a.Path, "/..") {
 		walked, met := s.walker.walk(path.Clean(a.Path), follow)
 		links = append(slices.Clone(links), met...)
@@ -164,7 +165,7 @@ func (s *sifter) take(a audit.Access) {
 		end = path.Clean(a.Path)
 	}
 	for _, link := range links {
-		if s.kind(link) == Link {
+		if link = absolute(link); link != "" && s.kind(link) == Link {
 			s.add(a, link, Link)
 		}
 	}
@@ -178,10 +179,27 @@ func (s *sifter) take(a audit.Access) {
 	s.add(a, end, kind)
 }
 
+// absolute is a path of a record in its clean form, empty for one that is not absolute.
+func absolute(p string) string {
+	if !path.IsAbs(p) {
+		return ""
+	}
+	return path.Clean(p)
+}
+
+// topmost are directories, or links in their place, that a jail has or that no build can see.
+var topmost = func() map[string]bool {
+	set := map[string]bool{}
+	for _, name := range strings.Fields("bin boot etc home lib lib32 lib64 libx32 media mnt opt root run sbin srv usr var") {
+		set["/"+name] = true
+	}
+	return set
+}()
+
 func (s *sifter) kind(p string) Kind { return s.walker.look(p).Kind }
 
 func (s *sifter) add(a audit.Access, p string, kind Kind) {
-	if kind == None || kind == Other || s.ours(p) || path.Dir(p) == "/" && kind != File || s.secret(audit.Access{Path: p, Process: a.Process, Op: a.Op, First: a.First}) {
+	if kind == None || kind == Other || s.ours(p) || kind != File && topmost[p] || s.secret(audit.Access{Path: p, Process: a.Process, Op: a.Op, First: a.First}) {
 		return
 	}
 	u := s.uses[p]
@@ -193,6 +211,7 @@ func (s *sifter) add(a audit.Access, p string, kind Kind) {
 	case a.First < u.first:
 		u.first, u.by = a.First, s.by(a)
 	}
+	u.process = strings.Contains(u.by, " by ")
 	u.asked = u.asked && asked
 	if kind != Directory && len(u.recorded) == 0 {
 		u.recorded = a.Owners

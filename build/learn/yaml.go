@@ -1,7 +1,6 @@
 package learn
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -155,14 +154,8 @@ func scalar(text string) string {
 	return quoted(text)
 }
 
-// quoted is a text in double quotes. YAML reads JSON's.
-func quoted(text string) string {
-	var b strings.Builder
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(strings.ToValidUTF8(text, "\uFFFD")) // a string does not fail
-	return strings.TrimSuffix(b.String(), "\n")
-}
+// quoted is a text in double quotes. YAML has all escapes of Go.
+func quoted(text string) string { return strconv.Quote(strings.ToValidUTF8(text, "\uFFFD")) }
 
 // plain is a text that keeps to its line of a comment.
 func plain(text string) string {

@@ -3,6 +3,7 @@ package usage
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,9 +23,9 @@ type Reader struct {
 // Readers returns the artifacts built at or after since that used one of the paths, or a file below it, by name and time.
 // Paths are absolute and clean.
 func (x *Index) Readers(paths []string, since time.Time) []Reader {
-	found := map[artifact.RealizationID]*Reader{}
+	var list []Reader
 	for _, s := range x.segments {
-		t, marked := &s.tables[pathTable], map[int]bool{} // keys that two of the paths have in common
+		t, marked := &s.tables[pathTable], map[int]bool{} // keys that two of the paths have in common count once
 		for _, p := range paths {
 			p = strings.TrimSuffix(p, "/")
 			if i := t.search(p); i < t.n && t.key(i) == p {
@@ -34,56 +35,51 @@ func (x *Index) Readers(paths []string, since time.Time) []Reader {
 				marked[i] = true
 			}
 		}
-		for i := range marked {
-			x.collect(s, t, i, found)
-		}
+		list = append(list, x.readers(s, t, slices.Sorted(maps.Keys(marked)))...)
 	}
-	return sorted(found, since)
+	return after(list, since)
 }
 
 // PackageReaders returns the artifacts built at or after since that used a file of the package, named with or without its
 // architecture.
 func (x *Index) PackageReaders(name string, since time.Time) []Reader {
-	found := map[artifact.RealizationID]*Reader{}
+	var list []Reader
 	for _, s := range x.segments {
-		t := &s.tables[packageTable]
+		t, marked := &s.tables[packageTable], []int{}
 		for i := t.search(name); i < t.n && strings.HasPrefix(t.key(i), name); i++ {
 			if bare, _, _ := strings.Cut(t.key(i), ":"); bare == name || t.key(i) == name {
-				x.collect(s, t, i, found)
+				marked = append(marked, i)
 			}
 		}
+		list = append(list, x.readers(s, t, marked)...)
 	}
-	for _, r := range found {
-		r.Files, r.First = 0, ""
+	for i := range list {
+		list[i].Files, list[i].First = 0, ""
 	}
-	return sorted(found, since)
+	return after(list, since)
 }
 
-// collect adds the artifacts of a key.
-func (x *Index) collect(s *segment, t *table, i int, found map[artifact.RealizationID]*Reader) {
-	key := t.key(i)
-	s.each(t, i, func(number int) {
-		a := s.artifacts[number]
-		if x.home[a.Realization] != s {
-			return
-		}
-		r := found[a.Realization]
-		if r == nil {
-			r = &Reader{Artifact: a, First: key}
-			found[a.Realization] = r
-		}
-		r.Files++
-		r.First = min(r.First, key)
-	})
-}
-
-func sorted(found map[artifact.RealizationID]*Reader, since time.Time) []Reader {
-	list := []Reader{}
-	for _, r := range found {
-		if !r.Built.Before(since) {
-			list = append(list, *r)
+// readers are the artifacts that have any of the keys, by their numbers in ascending order.
+func (x *Index) readers(s *segment, t *table, keys []int) (list []Reader) {
+	counts, first := make([]int, len(s.artifacts)), make([]int, len(s.artifacts))
+	for _, i := range keys {
+		s.each(t, i, func(number int) {
+			if counts[number] == 0 {
+				first[number] = i
+			}
+			counts[number]++
+		})
+	}
+	for number, count := range counts {
+		if a := s.artifacts[number]; count > 0 && x.home[a.Realization] == s {
+			list = append(list, Reader{a, count, t.key(first[number])})
 		}
 	}
+	return list
+}
+
+func after(all []Reader, since time.Time) []Reader {
+	list := slices.DeleteFunc(append([]Reader{}, all...), func(r Reader) bool { return r.Built.Before(since) })
 	slices.SortFunc(list, func(a, b Reader) int { return compare(a.Artifact, b.Artifact) })
 	return list
 }
