@@ -144,11 +144,12 @@ type learner struct {
 // place finds out what was run, and where.
 func (l *learner) place() {
 	l.command = l.Audit.Header.Command
-	if len(l.Audit.Processes) > 0 {
-		first := l.Audit.Processes[0]
-		l.dir = first.Cwd
+	for _, p := range l.Audit.Processes { // before the command, there may be hdjail's own, of which little is known
+		if l.dir == "" {
+			l.dir = p.Cwd
+		}
 		if len(l.command) == 0 {
-			l.command = first.Argv
+			l.command = p.Argv
 		}
 	}
 	if l.Derivation != nil || l.dir == "" || inside(l.dir, jailAreas[:3]) {

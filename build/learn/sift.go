@@ -70,6 +70,9 @@ func (s *sifter) access(a audit.Access) {
 	if s.secret(a) || a.Verdict == policies.Denied && !a.Op.Changes() {
 		return
 	}
+	if a.Op.Changes() && a.Errno != 0 && a.Verdict != policies.Denied {
+		a.Op = policies.OpProbe // like mkdir of a directory that is there
+	}
 	switch {
 	case a.Op.Changes() && s.Home != "" && strings.HasPrefix(a.Path, s.Home+"/."): // a build has a writable home, too
 	case a.Op.Changes():
@@ -258,13 +261,14 @@ func (s *sifter) by(a audit.Access) string {
 		deed = "changed"
 	}
 	p, known := s.processes[a.Process]
-	switch {
-	case !known:
+	if a.Op == policies.OpExec && p.Exe == a.Path {
+		p, known = s.processes[p.Parent]
+		if !path.IsAbs(p.Exe) {
+			return "the command itself"
+		}
+	}
+	if !known {
 		return deed
-	case a.Op == policies.OpExec && p.Parent != 0 && p.Exe == a.Path:
-		p = s.processes[p.Parent]
-	case a.Op == policies.OpExec && p.Exe == a.Path:
-		return "the command itself"
 	}
 	return fmt.Sprintf("%s by %s (pid %d)", deed, path.Base(p.Exe), p.PID)
 }

@@ -101,7 +101,7 @@ func sample(n int) (*artifact.Derivation, *audit.Audit) {
 
 func encode(t testing.TB, a *audit.Audit) []byte {
 	var b bytes.Buffer
-	must(t, audit.Write(&b, a.Header, a.Processes, sequence(a.Accesses), a.Events))
+	must(t, audit.Write(&b, a.Header, a.Processes, sequence(a.Accesses), audit.Rest{Events: a.Events}))
 	return b.Bytes()
 }
 
