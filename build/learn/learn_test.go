@@ -197,6 +197,23 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestAdministrators: what the run's PATH did not have, the build's has not either.
+func TestAdministrators(t *testing.T) {
+	for accesses, want := range map[string]string{
+		"x /usr/bin/ldconfig absent\nx /bin/ldconfig absent": "/usr/bin:/bin",
+		"x /usr/bin/ldconfig absent\nx /usr/sbin/ldconfig":   "",
+		"x /usr/bin/none absent":                             "",
+	} {
+		in := input(record(accesses, "make"))
+		h := debian()
+		h.entries["/usr/sbin/ldconfig"] = "file"
+		in.Host = h
+		if got := draft(t, in).Environment["PATH"]; got != want {
+			t.Errorf("%s: PATH %q, want %q", accesses, got, want)
+		}
+	}
+}
+
 // TestDerivation: a build of the store keeps what it was.
 func TestDerivation(t *testing.T) {
 	in := input(record("x /usr/bin/make"))

@@ -116,10 +116,34 @@ func (l *learner) environment() map[string]string {
 			found = append(found, dir)
 		}
 	}
-	if len(found) > 0 && env["PATH"] == "" {
-		env["PATH"] = strings.Join(append(found, defaultPath...), ":")
+	rest := defaultPath
+	if l.missedPrograms() {
+		rest = defaultPath[:2]
+	}
+	if (len(found) > 0 || len(rest) < len(defaultPath)) && env["PATH"] == "" {
+		env["PATH"] = strings.Join(append(found, rest...), ":")
 	}
 	return env
+}
+
+// missedPrograms reports whether the run did not find a program by its PATH that a build would find by its own, in a
+// directory for administrators, like ldconfig.
+func (l *learner) missedPrograms() bool {
+	asked, missed := map[string]bool{}, map[string]bool{}
+	for _, a := range l.Audit.Accesses {
+		switch dir, name := path.Split(a.Path); {
+		case dir == "/usr/sbin/" || dir == "/sbin/":
+			asked[name] = true
+		case a.Verdict == policies.Absent && (dir == "/usr/bin/" || dir == "/bin/") && l.Host.Look("/usr/sbin/"+name).Kind != None:
+			missed[name] = true
+		}
+	}
+	for name := range missed {
+		if !asked[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // script drafts how the command is run and where its result goes.

@@ -11,6 +11,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build/learn"
+	"hdjail/hostpkgs"
 )
 
 // builder puts a segment together. Artifacts are added one after the other, so postings are ascending.
@@ -160,10 +161,10 @@ func unusedOf(key string) learn.Unused {
 }
 
 // pinOf is the pin that a key of the table stands for.
-func pinOf(key string) (p Pin, ok bool) {
+func pinOf(key string) (p hostpkgs.Pin, ok bool) {
 	fields := strings.Split(key, "\x00")
 	if len(fields) != 4 {
 		return p, false
 	}
-	return Pin{fields[0], fields[1], fields[2], fields[3]}, true
+	return hostpkgs.Pin{Name: fields[0], Architecture: fields[1], Version: fields[2], Digest: fields[3]}, true
 }

@@ -33,13 +33,10 @@ type Facts struct {
 	// Packages are those that own them, as "name" or "name:architecture".
 	Packages []string
 	// Pins are the host packages that it was built with.
-	Pins []Pin
+	Pins []hostpkgs.Pin
 	// Unused are the entries of its whitelist that it never used.
 	Unused []learn.Unused
 }
-
-// Pin is a pinned host package. Digest is in text form.
-type Pin struct{ Name, Architecture, Version, Digest string }
 
 // Describe returns the facts of a realization of d. The audit may be nil; then nothing is known of what was used.
 func Describe(r artifact.Realization, d *artifact.Derivation, a *audit.Audit, installed *hostpkgs.Graph) Facts {
@@ -48,7 +45,7 @@ func Describe(r artifact.Realization, d *artifact.Derivation, a *audit.Audit, in
 		f.Built = r.Records[0].End.UTC().Truncate(time.Second)
 	}
 	for _, p := range d.HostPackages {
-		f.Pins = append(f.Pins, Pin{p.Name, p.Architecture, p.Version, p.Digest.String()})
+		f.Pins = append(f.Pins, hostpkgs.Pin{Name: p.Name, Architecture: p.Architecture, Version: p.Version, Digest: p.Digest.String()})
 	}
 	if a == nil || len(a.Header.Observers) == 0 && len(a.Accesses) == 0 {
 		return f

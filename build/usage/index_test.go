@@ -27,12 +27,12 @@ func three() *memory {
 	m := newMemory()
 	m.add(usage.Facts{Artifact: usage.Artifact{Name: "zlib", Built: day(1), Recorded: true},
 		Paths: []string{"/usr/bin/gcc", "/usr/include/a.h", "/usr/include/sub/b.h"}, Packages: []string{"gcc:amd64", "libc6-dev:amd64"},
-		Pins: []usage.Pin{{"gcc", "amd64", "12", "d1"}, {"libc6-dev", "amd64", "2", "d2"}}})
+		Pins: []hostpkgs.Pin{pin("gcc", "amd64", "12", "d1"), pin("libc6-dev", "amd64", "2", "d2")}})
 	m.add(usage.Facts{Artifact: usage.Artifact{Name: "lua", Built: day(2), Recorded: true},
 		Paths: []string{"/usr/bin/gcc", "/usr/include-more/c.h"}, Packages: []string{"gcc:amd64"},
-		Pins:   []usage.Pin{{"gcc", "amd64", "12", "d1"}, {"libc6-dev", "amd64", "3", "d3"}},
+		Pins:   []hostpkgs.Pin{pin("gcc", "amd64", "12", "d1"), pin("libc6-dev", "amd64", "3", "d3")},
 		Unused: []learn.Unused{{Kind: "package", Name: "vim", With: []string{"vim-common"}}, {Kind: "path", Name: "/opt/cc"}}})
-	m.add(usage.Facts{Artifact: usage.Artifact{Name: "app", Built: day(3)}, Pins: []usage.Pin{{"gcc", "amd64", "11", "d0"}}})
+	m.add(usage.Facts{Artifact: usage.Artifact{Name: "app", Built: day(3)}, Pins: []hostpkgs.Pin{pin("gcc", "amd64", "11", "d0")}})
 	return m
 }
 
@@ -81,10 +81,10 @@ func TestReaders(t *testing.T) {
 
 func TestStale(t *testing.T) {
 	x := open(t, three(), t.TempDir())
-	var asked []usage.Pin
-	list, err := x.Stale(context.Background(), func(_ context.Context, pins []usage.Pin) (map[usage.Pin]usage.Change, error) {
+	var asked []hostpkgs.Pin
+	list, err := x.Stale(context.Background(), func(_ context.Context, pins []hostpkgs.Pin) (map[hostpkgs.Pin]hostpkgs.Change, error) {
 		asked = pins
-		return map[usage.Pin]usage.Change{{"libc6-dev", "amd64", "2", "d2"}: {Kind: "version", Version: "3"}, {"gcc", "amd64", "11", "d0"}: {Kind: "removed"}}, nil
+		return map[hostpkgs.Pin]hostpkgs.Change{pin("libc6-dev", "amd64", "2", "d2"): {Kind: "version", Version: "3"}, pin("gcc", "amd64", "11", "d0"): {Kind: "removed"}}, nil
 	})
 	must(t, err)
 	if len(asked) != 4 {
@@ -100,7 +100,7 @@ func TestStale(t *testing.T) {
 		t.Error(diff)
 	}
 	failure := errors.New("no database")
-	if _, err := x.Stale(context.Background(), func(context.Context, []usage.Pin) (map[usage.Pin]usage.Change, error) { return nil, failure }); !errors.Is(err, failure) {
+	if _, err := x.Stale(context.Background(), func(context.Context, []hostpkgs.Pin) (map[hostpkgs.Pin]hostpkgs.Change, error) { return nil, failure }); !errors.Is(err, failure) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -162,7 +162,7 @@ func TestMany(t *testing.T) {
 	m, dir := newMemory(), t.TempDir()
 	for n := range 40 {
 		m.add(usage.Facts{Artifact: usage.Artifact{Name: fmt.Sprintf("a%02d", n), Recorded: true, Built: day(1)},
-			Paths: []string{"/common", fmt.Sprintf("/own/%d", n)}, Packages: []string{"p:amd64"}, Pins: []usage.Pin{{"p", "amd64", "1", "d"}},
+			Paths: []string{"/common", fmt.Sprintf("/own/%d", n)}, Packages: []string{"p:amd64"}, Pins: []hostpkgs.Pin{pin("p", "amd64", "1", "d")},
 			Unused: []learn.Unused{{Kind: "package", Name: "u"}}})
 		x := open(t, m, dir)
 		if got := len(x.Readers([]string{"/common"}, time.Time{})); got != n+1 {
@@ -191,7 +191,7 @@ func TestMany(t *testing.T) {
 func TestTwice(t *testing.T) {
 	m, dir := three(), t.TempDir()
 	open(t, m, dir)
-	m.add(usage.Facts{Artifact: usage.Artifact{Name: "new", Recorded: true}, Paths: []string{"/usr/bin/gcc"}, Pins: []usage.Pin{{"p", "amd64", "1", "d"}}})
+	m.add(usage.Facts{Artifact: usage.Artifact{Name: "new", Recorded: true}, Paths: []string{"/usr/bin/gcc"}, Pins: []hostpkgs.Pin{pin("p", "amd64", "1", "d")}})
 	whole := t.TempDir()
 	open(t, m, whole)
 	files, err := filepath.Glob(whole + "/*")
@@ -255,11 +255,15 @@ func TestDescribe(t *testing.T) {
 	f := usage.Describe(artifact.Realization{Records: []artifact.BuildRecord{{End: day(4).Add(time.Millisecond)}}}, d, a, hostpkgs.NewGraph(nil))
 	want := usage.Facts{Artifact: usage.Artifact{Name: "a", Version: "1", Built: day(4), Recorded: true, Complete: true},
 		Paths:    []string{"/etc/alternatives/cc", "/usr/bin/cc", "/usr/bin/gcc-12", "/usr/include/x.h", "/usr/share"},
-		Packages: []string{"gcc:amd64", "libx:i386"}, Pins: []usage.Pin{{"gcc", "amd64", "12", d.HostPackages[0].Digest.String()}}}
+		Packages: []string{"gcc:amd64", "libx:i386"}, Pins: []hostpkgs.Pin{pin("gcc", "amd64", "12", d.HostPackages[0].Digest.String())}}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if f := usage.Describe(artifact.Realization{}, d, nil, nil); f.Recorded || len(f.Pins) != 1 {
 		t.Errorf("without an audit: %+v", f)
 	}
+}
+
+func pin(name, architecture, version, digest string) hostpkgs.Pin {
+	return hostpkgs.Pin{Name: name, Architecture: architecture, Version: version, Digest: digest}
 }

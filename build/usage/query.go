@@ -10,6 +10,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build/learn"
+	"hdjail/hostpkgs"
 )
 
 // Reader is an artifact that used what was asked for. Files counts the paths, and First is the first of them by name; both are
@@ -88,15 +89,8 @@ func compare(a, b Artifact) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), a.Built.Compare(b.Built), slices.Compare(a.Realization[:], b.Realization[:]))
 }
 
-// Change tells how the host differs from a pin now. Kind is "version", "removed", "content", or "unverified" where the
-// content may have changed and only pinning it again would tell. Version is what is installed, empty for nothing.
-type Change struct {
-	Kind    string `json:"kind"`
-	Version string `json:"version,omitempty"`
-}
-
-// Changed tells for each pin from which the host differs now how it does.
-type Changed func(ctx context.Context, pins []Pin) (map[Pin]Change, error)
+// Changed tells for each pin from which the host differs now how it does; see hostpkgs.Host.Changed.
+type Changed func(ctx context.Context, pins []hostpkgs.Pin) (map[hostpkgs.Pin]hostpkgs.Change, error)
 
 // Stale is an artifact with the packages that have changed since it was built.
 type Stale struct {
@@ -110,13 +104,13 @@ type PackageChange struct {
 	Package      string `json:"package"`
 	Architecture string `json:"architecture,omitempty"`
 	Pinned       string `json:"pinned"`
-	Change
+	hostpkgs.Change
 	Read bool `json:"read"`
 }
 
 // Stale returns the artifacts of which a pinned package has changed, by name and time.
 func (x *Index) Stale(ctx context.Context, changed Changed) ([]Stale, error) {
-	var pins []Pin
+	var pins []hostpkgs.Pin
 	for _, s := range x.segments {
 		for i := range s.tables[pinTable].n {
 			if pin, ok := pinOf(s.tables[pinTable].key(i)); ok {
@@ -124,7 +118,7 @@ func (x *Index) Stale(ctx context.Context, changed Changed) ([]Stale, error) {
 			}
 		}
 	}
-	slices.SortFunc(pins, func(a, b Pin) int {
+	slices.SortFunc(pins, func(a, b hostpkgs.Pin) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Architecture, b.Architecture), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Digest, b.Digest))
 	})
 	changes, err := changed(ctx, slices.Compact(pins))
@@ -162,7 +156,7 @@ func (x *Index) Stale(ctx context.Context, changed Changed) ([]Stale, error) {
 }
 
 // usersOf are the numbers of the artifacts that used a file of a package.
-func (s *segment) usersOf(p Pin) map[int]bool {
+func (s *segment) usersOf(p hostpkgs.Pin) map[int]bool {
 	users := map[int]bool{}
 	t := &s.tables[packageTable]
 	for _, name := range []string{p.Name, p.Name + ":" + p.Architecture} {

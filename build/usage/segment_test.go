@@ -8,13 +8,14 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build/learn"
+	"hdjail/hostpkgs"
 )
 
 func small(t testing.TB) []byte {
 	t.Helper()
 	b := newBuilder()
 	b.add(Facts{Artifact: Artifact{Realization: artifact.RealizationID{1}, Name: "a", Version: "1", Built: time.Unix(5, 0), Recorded: true},
-		Paths: []string{"/a", "/b"}, Packages: []string{"p:amd64"}, Pins: []Pin{{"p", "amd64", "1", "d"}}, Unused: []learn.Unused{{Kind: "package", Name: "u", With: []string{"v"}}}})
+		Paths: []string{"/a", "/b"}, Packages: []string{"p:amd64"}, Pins: []hostpkgs.Pin{pin("p", "amd64", "1", "d")}, Unused: []learn.Unused{{Kind: "package", Name: "u", With: []string{"v"}}}})
 	b.add(Facts{Artifact: Artifact{Realization: artifact.RealizationID{2}, Name: "b"}, Paths: []string{"/b"}})
 	data, err := b.bytes()
 	if err != nil {
@@ -67,10 +68,14 @@ func TestSegment(t *testing.T) {
 	if u := unusedOf(s.tables[unusedTable].key(0)); u.Name != "u" || len(u.With) != 1 {
 		t.Errorf("%+v", u)
 	}
-	if p, ok := pinOf(s.tables[pinTable].key(0)); !ok || p != (Pin{"p", "amd64", "1", "d"}) {
+	if p, ok := pinOf(s.tables[pinTable].key(0)); !ok || p != pin("p", "amd64", "1", "d") {
 		t.Errorf("%+v", p)
 	}
 	if _, ok := pinOf("p"); ok {
 		t.Error("half a pin is one")
 	}
+}
+
+func pin(name, architecture, version, digest string) hostpkgs.Pin {
+	return hostpkgs.Pin{Name: name, Architecture: architecture, Version: version, Digest: digest}
 }

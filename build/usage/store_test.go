@@ -200,8 +200,8 @@ func BenchmarkQuery(b *testing.B) {
 		"package":   func(x *usage.Index) int { return len(x.PackageReaders("package0", time.Time{})) },
 		"idle":      func(x *usage.Index) int { return len(x.Idle()) },
 		"stale": func(x *usage.Index) int {
-			list, err := x.Stale(context.Background(), func(_ context.Context, pins []usage.Pin) (map[usage.Pin]usage.Change, error) {
-				return map[usage.Pin]usage.Change{pins[0]: {Kind: "version", Version: "2"}}, nil
+			list, err := x.Stale(context.Background(), func(_ context.Context, pins []hostpkgs.Pin) (map[hostpkgs.Pin]hostpkgs.Change, error) {
+				return map[hostpkgs.Pin]hostpkgs.Change{pins[0]: {Kind: "version", Version: "2"}}, nil
 			})
 			must(b, err)
 			return len(list)

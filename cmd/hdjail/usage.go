@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,14 +107,19 @@ func staleCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "stale", Usage: "list the artifacts whose host packages have changed since", UsageText: "hdjail stale\nhdjail stale --json | jq -r '.[].derivation'",
 		Description: `A changed package is another version, none at all, or other content. "used" marks those of which the build used a file; the others
-were visible to it. What is stale still works: its packages are pinned in the store. hdjail build SPEC makes it anew.`,
+were visible to it. "unverified" is one that was installed anew or configured since, in the same version: hdjail hash SPEC finds
+out whether its content differs. What is stale still works: its packages are pinned in the store. hdjail build SPEC makes it anew.`,
 		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			x, err := a.usage(c.Context)
 			if err != nil {
 				return err
 			}
-			list, err := x.Stale(c.Context, a.changedPackages)
+			host, err := a.hostToRead()
+			if err != nil {
+				return err
+			}
+			list, err := x.Stale(c.Context, host.Changed)
 			if err != nil {
 				return err
 			}
@@ -130,15 +136,22 @@ func (a *app) printStale(x *usage.Index, list []usage.Stale) {
 			if p.Read {
 				mark = "used "
 			}
-			what := p.Kind
-			if p.Kind == "version" {
+			what := string(p.Kind)
+			if p.Kind == hostpkgs.Upgraded {
 				what = "now " + p.Version
 			}
 			a.out.line("  %s%s %s: %s", mark, p.Package, p.Pinned, what)
 		}
 	}
+	stale := slices.DeleteFunc(slices.Clone(list), func(s usage.Stale) bool {
+		return !slices.ContainsFunc(s.Changes, func(p usage.PackageChange) bool { return p.Kind != hostpkgs.Unverified })
+	})
 	_, all := x.Coverage()
-	a.out.say("%d of %d artifacts are stale", len(list), all)
+	text := fmt.Sprintf("%d of %d artifacts are stale", len(stale), all)
+	if more := len(list) - len(stale); more > 0 {
+		text += fmt.Sprintf(", %d more may be", more)
+	}
+	a.out.say("%s", text)
 }
 
 func unusedCommand(a *app) *cli.Command {
