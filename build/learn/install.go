@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hdjail/policies"
@@ -12,14 +13,17 @@ import (
 )
 
 // destination finds where a command line says that results go.
-var destination = regexp.MustCompile(`(--prefix|--root|--target|--install-dir|-DCMAKE_INSTALL_PREFIX(?::PATH)?|\bPREFIX|\bprefix|\bDESTDIR|\bINSTALL_TOP)(?:=|[ \t]+)("?)([^\s"';&|()]+)`)
+// It is compiled at first use, because every jail starts this program twice.
+var destination = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(--prefix|--root|--target|--install-dir|-DCMAKE_INSTALL_PREFIX(?::PATH)?|\bPREFIX|\bprefix|\bDESTDIR|\bINSTALL_TOP)(?:=|[ \t]+)("?)([^\s"';&|()]+)`)
+})
 
 // install finds the directory that the run installed into, and the script's text with $ARTIFACT in its place where that is
 // plain. Without that, out is the directory below the source that has the result, empty for none.
 func (l *learner) install(text string) (out, edited string) {
 	staged := strings.Contains(text, "DESTDIR=")
 	edited = text
-	for _, found := range destination.FindAllStringSubmatch(text, -1) {
+	for _, found := range destination().FindAllStringSubmatch(text, -1) {
 		if staged && found[1] != "DESTDIR" {
 			continue
 		}
@@ -32,7 +36,7 @@ func (l *learner) install(text string) (out, edited string) {
 	}
 	for _, p := range l.Audit.Processes {
 		line := strings.Join(p.Argv, " ")
-		for _, found := range destination.FindAllStringSubmatch(line, -1) {
+		for _, found := range destination().FindAllStringSubmatch(line, -1) {
 			dir := strings.Trim(found[3], "'\"")
 			if !path.IsAbs(dir) && l.tree != "" && strings.Contains(dir, "/") {
 				dir = path.Join(p.Cwd, dir)
@@ -206,11 +210,13 @@ func shellJoin(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+var plainWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+})
 
 // shellWord is a word in the form that a shell reads it back.
 func shellWord(word string) string {
-	if plainWord.MatchString(word) {
+	if plainWord().MatchString(word) {
 		return word
 	}
 	if !strings.ContainsAny(word, "$`\"\\!") && word != "" {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"hdjail/artifact"
 	"hdjail/policies"
@@ -61,12 +62,14 @@ func (l *learner) fromDerivation(d *artifact.Derivation) {
 	}
 }
 
-var versioned = regexp.MustCompile(`^([A-Za-z0-9_+][A-Za-z0-9_+-]*?)[-_]v?([0-9][A-Za-z0-9_+.-]*)$`)
+var versioned = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z0-9_+][A-Za-z0-9_+-]*?)[-_]v?([0-9][A-Za-z0-9_+.-]*)$`)
+})
 
 // nameOf reads name and version out of the name of a directory, like zlib-1.2.13.
 func nameOf(dir string) (name, version string) {
 	base := path.Base(dir)
-	if found := versioned.FindStringSubmatch(base); found != nil {
+	if found := versioned().FindStringSubmatch(base); found != nil {
 		return found[1], found[2]
 	}
 	odd := func(r rune) bool {

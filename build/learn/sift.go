@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hdjail/artifact"
@@ -191,18 +192,13 @@ func absolute(p string) string {
 }
 
 // topmost are directories, or links in their place, that a jail has or that no build can see.
-var topmost = func() map[string]bool {
-	set := map[string]bool{}
-	for _, name := range strings.Fields("bin boot etc home lib lib32 lib64 libx32 media mnt opt root run sbin srv usr var") {
-		set["/"+name] = true
-	}
-	return set
-}()
+var topmost = []string{"/bin", "/boot", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/media", "/mnt", "/opt", "/root", "/run",
+	"/sbin", "/srv", "/usr", "/var"}
 
 func (s *sifter) kind(p string) Kind { return s.walker.look(p).Kind }
 
 func (s *sifter) add(a audit.Access, p string, kind Kind) {
-	if kind == None || kind == Other || s.ours(p) || kind != File && topmost[p] || s.secret(audit.Access{Path: p, Process: a.Process, Op: a.Op, First: a.First}) {
+	if kind == None || kind == Other || s.ours(p) || kind != File && slices.Contains(topmost, p) || s.secret(audit.Access{Path: p, Process: a.Process, Op: a.Op, First: a.First}) {
 		return
 	}
 	u := s.uses[p]
@@ -223,14 +219,16 @@ func (s *sifter) add(a audit.Access, p string, kind Kind) {
 
 // metadata is what Python keeps of installed packages. Its names have versions in them, so a program that reads it has found
 // it by going through the directory, and reads that of every package.
-var metadata = regexp.MustCompile(`/[^/]+\.(egg|dist)-info(/|$)`)
+var metadata = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`/[^/]+\.(egg|dist)-info(/|$)`)
+})
 
 // forgetEnumerated drops what was only looked up after its directory was listed: a program that goes through a directory does
 // not ask for what the listing of a build does not have. Secrets that are left are reported, one a place.
 func (s *sifter) forgetEnumerated() {
 	met := func(u *use) bool {
 		dir, asked := path.Dir(u.path), u.asked
-		if at := metadata.FindStringIndex(u.path); at != nil {
+		if at := metadata().FindStringIndex(u.path); at != nil {
 			dir, asked = u.path[:at[0]], true
 		}
 		at, listed := s.listings[dir]

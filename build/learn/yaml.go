@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -140,7 +141,9 @@ func (y *yaml) script(text string) {
 	}
 }
 
-var plainScalar = regexp.MustCompile(`^[A-Za-z/_][A-Za-z0-9_+./-]*$`)
+var plainScalar = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z/_][A-Za-z0-9_+./-]*$`)
+})
 
 // scalar is a text in YAML, without quotes where they are not needed.
 func scalar(text string) string {
@@ -148,7 +151,7 @@ func scalar(text string) string {
 	case "true", "false", "null", "yes", "no", "on", "off", "y", "n":
 		return quoted(text)
 	}
-	if plainScalar.MatchString(text) || text == "." || text == ".." || strings.HasPrefix(text, "../") && plainScalar.MatchString("/"+text) {
+	if plainScalar().MatchString(text) || text == "." || text == ".." || strings.HasPrefix(text, "../") && plainScalar().MatchString("/"+text) {
 		return text
 	}
 	return quoted(text)
