@@ -89,6 +89,7 @@ func debian() host {
 		"/usr/lib/locale/C.utf8/LC_CTYPE": "file libc-bin", "/usr/share/zoneinfo/UTC": "file tzdata",
 		"/usr/bin/awk": "-> /etc/alternatives/awk", "/etc/alternatives/awk": "-> /usr/bin/mawk", "/usr/bin/mawk": "file mawk",
 		"/usr/lib/python3/re.py": "file python3", "/usr/lib/python3/__pycache__/re.cpython-311.pyc": "file",
+		"/usr/lib/python3/shared-1.dist-info/METADATA": "file shared",
 		"/etc/passwd": "file", "/etc/ld.so.cache": "file", "/etc/hosts.conf": "file", "/etc/localtime": "-> /usr/share/zoneinfo/UTC",
 		"/usr/share/shared/a": "file big", "/usr/share/shared/b": "file shared", "/usr/share/doc/x": "file make",
 		"/usr/local/include": "dir", "/usr/local/bin/tool": "file",

@@ -10,6 +10,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/hostpkgs"
+	"hdjail/policies"
 	"hdjail/policies/audit"
 )
 
@@ -49,6 +50,8 @@ type Input struct {
 	Host      Host
 	// Never are paths that are never proposed, absolute.
 	Never []string
+	// Rules are those of the site: more that is never proposed, and noise, which needs nothing.
+	Rules []policies.PathRule
 	// Home is the caller's home directory, empty for none.
 	Home string
 	// Stores are the directories of the store, its root and its prefix.

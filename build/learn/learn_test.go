@@ -18,6 +18,7 @@ import (
 	"hdjail/build/learn"
 	"hdjail/build/spec"
 	"hdjail/hostpkgs"
+	"hdjail/policies"
 	"hdjail/policies/audit"
 )
 
@@ -56,7 +57,10 @@ func TestEntries(t *testing.T) {
 		{"a file of the home", "r /home/u/data/set", "", "/home/u/data/set"},
 		{"a program in the home", "x /home/u/.pyenv/bin/python", "", "/home/u/.pyenv/bin/python"},
 		{"configuration of the home", "r /home/u/.gitconfig", "", ""},
-		{"met by listing", "l /opt/one\np /opt/one/a\nl /etc\np /etc/hosts.conf", "", "/opt/one"},
+		{"met by listing", "l /opt/cc/bin\np /opt/cc/bin/cc\np /opt/cc/bin/as", "", "/opt/cc/bin"},
+		{"listed, and one of many asked for", "l /etc\np /etc/hosts.conf", "", "/etc/hosts.conf"},
+		{"metadata of Python", "l /usr/lib/python3\nr /usr/lib/python3/shared-1.dist-info/METADATA", "python3", ""},
+		{"metadata asked for", "r /usr/lib/python3/shared-1.dist-info/METADATA", "shared", ""},
 		{"asked before listing", "p /etc/hosts.conf\nl /etc", "", "/etc/hosts.conf"},
 		{"met and read", "l /etc\np /etc/hosts.conf\nr /etc/hosts.conf", "", "/etc/hosts.conf"},
 		{"secrets", "r /home/u/.ssh/id\nr /etc/shadow", "", ""},
@@ -85,7 +89,7 @@ func TestEntries(t *testing.T) {
 func TestNotes(t *testing.T) {
 	for _, c := range []struct{ accesses, edit, secrets string }{
 		{"r /home/u/.ssh/id\nr /home/u/.ssh/id", "", "/home/u/.ssh/id"},
-		{"l /etc\np /etc/shadow", "", ""},
+		{"l /etc\np /etc/shadow\np /etc/passwd\np /etc/hosts.conf\np /etc/localtime\np /etc/alternatives\np /etc/ld.so.cache", "", ""},
 		{"p /run/user/1 denied", "", "/run/user/1"},
 		{"w /srv/x", "changed files outside its directories, such as /srv/x", ""},
 		{"w /home/u/.cache/x", "", ""},
@@ -103,6 +107,15 @@ func TestNotes(t *testing.T) {
 		if namesOf(d.Secrets) != c.secrets {
 			t.Errorf("%s: secrets %q, want %q", c.accesses, namesOf(d.Secrets), c.secrets)
 		}
+	}
+}
+
+// TestSiteRules: noise needs nothing, and what the site never allows is a secret, too.
+func TestSiteRules(t *testing.T) {
+	in := input(record("r /opt/one/a\nr /usr/bin/make\nr /etc/hosts.conf", "make"))
+	in.Rules = []policies.PathRule{{Pattern: "/opt/*/a", Action: policies.RuleNoise}, {Pattern: "/etc/hosts.conf", Action: policies.RuleNever}}
+	if d := draft(t, in); len(d.Paths) != 0 || namesOf(d.Secrets) != "/etc/hosts.conf" {
+		t.Errorf("%+v", d)
 	}
 }
 

@@ -68,6 +68,9 @@ func (s *sifter) access(a audit.Access) {
 	if !path.IsAbs(a.Path) || s.ours(path.Clean(a.Path)) && (a.Resolved == "" || s.ours(a.Resolved)) {
 		return
 	}
+	if policies.MatchPath(s.Rules, path.Clean(a.Path)) == policies.RuleNoise {
+		return
+	}
 	if s.secret(a) || a.Verdict == policies.Denied && !a.Op.Changes() {
 		return
 	}
@@ -99,12 +102,11 @@ var jailMade = []string{"/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitc
 	"/etc/machine-id", "/etc/mtab", "/etc/localtime", "/usr/lib/locale/locale-archive"}
 
 func (s *sifter) secret(a audit.Access) bool {
-	for _, never := range s.Never {
-		if !below(never, a.Path) && (a.Resolved == "" || !below(never, a.Resolved)) {
-			continue
+	for _, p := range []string{a.Path, a.Resolved} {
+		if p != "" && (inside(p, s.Never) || policies.MatchPath(s.Rules, path.Clean(p)) == policies.RuleNever) {
+			s.secrets = append(s.secrets, &use{path: a.Path, asked: a.Op == policies.OpProbe, first: a.First, by: s.by(a)})
+			return true
 		}
-		s.secrets = append(s.secrets, &use{path: a.Path, asked: a.Op == policies.OpProbe, first: a.First, by: s.by(a)})
-		return true
 	}
 	return false
 }
@@ -223,16 +225,26 @@ var metadata = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`/[^/]+\.(egg|dist)-info(/|$)`)
 })
 
-// forgetEnumerated drops what was only looked up after its directory was listed: a program that goes through a directory does
-// not ask for what the listing of a build does not have. Secrets that are left are reported, one a place.
+// forgetEnumerated drops what was only looked up after its directory was listed, if that happened to nearly all of it: a
+// program that goes through it does not ask for what the listing of a build does not have. Secrets that are left are
+// reported, one a place.
 func (s *sifter) forgetEnumerated() {
+	asked := map[string]map[string]bool{} // by directory
+	for _, a := range s.Audit.Accesses {
+		if dir := path.Dir(a.Path); a.Op == policies.OpProbe && a.Verdict != policies.Absent {
+			if asked[dir] == nil {
+				asked[dir] = map[string]bool{}
+			}
+			asked[dir][a.Path] = true
+		}
+	}
 	met := func(u *use) bool {
-		dir, asked := path.Dir(u.path), u.asked
+		dir, found := path.Dir(u.path), false
 		if at := metadata().FindStringIndex(u.path); at != nil {
-			dir, asked = u.path[:at[0]], true
+			dir, found = u.path[:at[0]], true
 		}
 		at, listed := s.listings[dir]
-		return asked && listed && at <= u.first
+		return listed && at <= u.first && (found || u.asked && 10*len(asked[dir]) >= 9*len(s.Host.List(dir)))
 	}
 	dropped := map[string]bool{}
 	for _, p := range slices.Sorted(maps.Keys(s.uses)) { // a directory comes before what is in it

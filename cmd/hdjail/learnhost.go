@@ -25,6 +25,9 @@ func (a *app) describeHost(ctx context.Context, input *learn.Input) error {
 	if err != nil {
 		return err
 	}
+	if input.Rules, err = a.siteRules(); err != nil {
+		return err
+	}
 	input.Host, input.Never, input.Home = learnHost{database}, policy.NeverPaths(a.home), a.home
 	if s, err := a.storeToRead(); err == nil { // without a store nothing is ours
 		input.Stores = []string{s.Root(), s.Prefix()}
