@@ -58,8 +58,7 @@ func (l *learner) install(text string) (out, edited string) {
 // isDirectory reports whether a value of the command line may be a directory, as --target is for one program and a machine for another.
 func (l *learner) isDirectory(value string) bool {
 	return strings.HasPrefix(value, "/") || strings.HasPrefix(value, "$PWD/") || strings.HasPrefix(value, "$(pwd)/") ||
-		strings.HasPrefix(value, "$HOME/") || strings.HasPrefix(value, "~/") || strings.HasPrefix(value, "./") ||
-		strings.HasPrefix(value, "$BUILD/")
+		strings.HasPrefix(value, "$HOME/") || strings.HasPrefix(value, "~/") || strings.HasPrefix(value, "./")
 }
 
 // substitute puts a variable in place of a directory wherever it is not in single quotes.

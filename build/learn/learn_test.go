@@ -132,6 +132,7 @@ func TestScript(t *testing.T) {
 		{[]string{"sh", "-c", "./configure --prefix=\"$PWD/i\" &&\nmake && make install PREFIX=$PWD/i"}, "", "",
 			"./configure --prefix=\"$ARTIFACT\" &&\nmake && make install PREFIX=\"$ARTIFACT\""},
 		{[]string{"sh", "-c", "echo 'PREFIX=/x' PREFIX=/x; ls /x/bin /xy"}, "", "", `echo 'PREFIX=/x' PREFIX="$ARTIFACT"; ls "$ARTIFACT"/bin /xy`},
+		{[]string{"make", "PREFIX=/home/u/proj/inst", "/home/u/proj/x"}, "", "", `make PREFIX="$ARTIFACT" "$BUILD"/x`},
 		{[]string{"make", "prefix=/usr", "DESTDIR=/stage"}, "", "", `make prefix=/usr DESTDIR="$ARTIFACT"`},
 		{[]string{"./build.sh", "it's"}, "c /home/u/proj/inst\nw /home/u/proj/inst/x", "", "rm -rf -- inst\n./build.sh \"it's\"\ncp -R -- inst/x \"$ARTIFACT\""},
 		{[]string{"./build.sh"}, "p /home/u/proj/inst/lib absent\nw /home/u/proj/inst/lib ld\nw /home/u/proj/inst/x", "",

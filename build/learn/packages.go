@@ -41,6 +41,7 @@ func (n *need) reason() string {
 // What every build gets by its environment, whatever the recorded run had.
 const (
 	buildLocale = "/usr/lib/locale/C.utf8/LC_CTYPE"
+	localeAlias = "/usr/share/locale/locale.alias"
 	buildZone   = "/usr/share/zoneinfo/UTC"
 )
 
@@ -65,6 +66,7 @@ func (l *learner) base() {
 		}
 	}
 	add(buildLocale, "for LC_ALL=C.UTF-8, which a build has")
+	add(localeAlias, "for LC_ALL=C.UTF-8, which a build has")
 	for _, a := range l.Audit.Accesses {
 		if a.Path == "/etc/localtime" || strings.HasPrefix(a.Path, "/usr/share/zoneinfo/") {
 			add(buildZone, "for TZ=UTC, which a build has")

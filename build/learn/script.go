@@ -153,6 +153,10 @@ func (l *learner) missedPrograms() bool {
 func (l *learner) script() {
 	text := l.body()
 	out, edited := l.install(text)
+	installs := edited != text
+	if l.tree != "" {
+		edited = substitute(edited, l.tree, "$BUILD")
+	}
 	var lines []string
 	if made := l.leftovers(); len(made) > 0 {
 		lines = append(lines, "# What the recorded run made in the tree, as far as it can be told: a build begins without it.",
@@ -163,7 +167,7 @@ func (l *learner) script() {
 	}
 	lines = append(lines, edited)
 	switch {
-	case edited != text:
+	case installs:
 	case out != "":
 		lines = append(lines, fmt.Sprintf("cp -R -- \"$BUILD\"/%s/. \"$ARTIFACT\"", shellWord(strings.TrimPrefix(out, l.tree+"/"))))
 	default:
@@ -186,9 +190,6 @@ func (l *learner) body() string {
 		}
 	default:
 		text = shellJoin(c)
-	}
-	if l.tree != "" {
-		text = substitute(text, l.tree, "$BUILD")
 	}
 	return text
 }
