@@ -277,8 +277,11 @@ func (s *sifter) by(a audit.Access) string {
 			return "the command itself"
 		}
 	}
-	if !known {
+	switch {
+	case !known:
 		return deed
+	case a.Op == policies.OpExec && !path.IsAbs(p.Exe): // hdjail's own process, which becomes the command
+		return "the command itself"
 	}
 	return fmt.Sprintf("%s by %s (pid %d)", deed, path.Base(p.Exe), p.PID)
 }

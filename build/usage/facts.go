@@ -34,7 +34,7 @@ type Facts struct {
 	Packages []string
 	// Pins are the host packages that it was built with.
 	Pins []hostpkgs.Pin
-	// Unused are the entries of its whitelist that it never used.
+	// Unused are the entries of its whitelist that it never used, by the dependencies of packages as they were when it was indexed.
 	Unused []learn.Unused
 }
 
