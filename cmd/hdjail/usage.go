@@ -130,7 +130,7 @@ out whether its content differs. What is stale still works: its packages are pin
 
 func (a *app) printStale(x *usage.Index, list []usage.Stale) {
 	for _, s := range list {
-		a.out.line("%s  %s  %s %s", s.Realization, moment(s.Built), s.Name, s.Version)
+		lines := []string{fmt.Sprintf("%s  %s  %s %s", s.Realization, moment(s.Built), s.Name, s.Version)}
 		for _, p := range s.Changes {
 			mark := "     "
 			if p.Read {
@@ -140,8 +140,9 @@ func (a *app) printStale(x *usage.Index, list []usage.Stale) {
 			if p.Kind == hostpkgs.Upgraded {
 				what = "now " + p.Version
 			}
-			a.out.line("  %s%s %s: %s", mark, p.Package, p.Pinned, what)
+			lines = append(lines, fmt.Sprintf("  %s%s %s: %s", mark, p.Package, p.Pinned, what))
 		}
+		a.out.line("%s", strings.Join(lines, "\n")) // there may be many: one write each
 	}
 	stale := slices.DeleteFunc(slices.Clone(list), func(s usage.Stale) bool {
 		return !slices.ContainsFunc(s.Changes, func(p usage.PackageChange) bool { return p.Kind != hostpkgs.Unverified })
