@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hdjail/artifact"
+	"hdjail/artifact/store"
 	"hdjail/build/learn"
 	"hdjail/build/spec"
 	"hdjail/policies"
@@ -86,7 +87,7 @@ func (a *app) learnFrom(c *cli.Context, args []string) (input learn.Input, err e
 		return input, usagef("hdjail learn wants an audit, or -- and a command", "hdjail learn --rw . -- ./build.sh")
 	case c.Bool("command"):
 		o := runOptions{writable: c.StringSlice("rw"), readable: c.StringSlice("ro"), env: c.StringSlice("env"),
-			mode: string(policies.ModeLog), hideHome: c.String("home") == "hide"}
+			mode: string(policies.ModeLog), quiet: true, hideHome: c.String("home") == "hide"}
 		if home := c.String("home"); home != "hide" && home != "show" {
 			return input, usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
 		}
@@ -99,7 +100,7 @@ func (a *app) learnFrom(c *cli.Context, args []string) (input learn.Input, err e
 	case len(args) > 1:
 		return input, usagef("superfluous argument "+quote(args[1]), "a command comes after --: hdjail learn -- COMMAND")
 	}
-	input.Audit, input.Derivation, err = a.readAudit(c.Context, args[0])
+	input.Audit, input.Derivation, err = a.recordedRun(c, args[0])
 	return input, err
 }
 
@@ -134,63 +135,27 @@ func (a *app) learntVariables(env []string) map[string]string {
 	return set
 }
 
-// readAudit reads the audit that a text means: a file, - for standard input, or what the store has; for the latter with the
-// derivation. A truncated one is read with a warning.
-func (a *app) readAudit(ctx context.Context, text string) (*audit.Audit, *artifact.Derivation, error) {
-	if text == "-" {
-		read, err := a.auditFrom(a.stdin)
-		return read, nil, err
+// recordedRun reads the audit that a text means, with the derivation that it is of if the store has that. One that ends early
+// is read with a warning.
+func (a *app) recordedRun(c *cli.Context, text string) (*audit.Audit, *artifact.Derivation, error) {
+	found, err := a.openAudit(c, text)
+	if err != nil && !errors.As(err, new(*audit.TruncatedError)) {
+		return nil, nil, err
 	}
-	path := a.absolute(text)
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		defer f.Close()
-		read, err := a.auditFrom(f)
-		return read, nil, err
+	a.warnOf(found, err)
+	id, err := artifact.ParseDerivationID(found.Header.Derivation)
+	if err != nil { // of no build
+		return found, nil, nil
 	}
 	s, err := a.storeToRead()
 	if err != nil {
-		return nil, nil, err
+		return found, nil, nil // another machine's
 	}
-	ref, err := a.resolveID(ctx, s, text)
-	if err != nil {
-		return nil, nil, err
+	d, err := s.Derivation(id)
+	if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
+		return found, nil, nil
 	}
-	d, err := s.Derivation(ref.Derivation)
-	if err != nil {
-		return nil, nil, err
-	}
-	records, err := s.Records(ref.Derivation)
-	if err != nil {
-		return nil, nil, err
-	}
-	var missing error = errNotRecorded
-	for i := len(records) - 1; i >= 0; i-- {
-		if r := records[i]; ref.Realization.IsZero() || r.Realization == ref.Realization {
-			f, err := s.OpenAudit(r)
-			if err != nil {
-				missing = err
-				continue
-			}
-			defer f.Close()
-			read, err := a.auditFrom(f)
-			return read, d, err
-		}
-	}
-	return nil, nil, missing
-}
-
-func (a *app) auditFrom(r io.Reader) (*audit.Audit, error) {
-	read, err := audit.Read(r)
-	var truncated *audit.TruncatedError
-	if errors.As(err, &truncated) {
-		a.out.warn("%v", err)
-		err = nil
-	}
-	return read, err
+	return found, d, err
 }
 
 // tellLearnt repeats for a person what the comments of the spec say first.

@@ -169,7 +169,7 @@ if nothing below it was. A run without a record, or without a whitelist, has non
 			if c.NArg() == 0 {
 				return a.unusedOfStore(c)
 			}
-			read, _, err := a.readAudit(c.Context, c.Args().First())
+			read, _, err := a.recordedRun(c, c.Args().First())
 			if err != nil {
 				return err
 			}
