@@ -34,7 +34,18 @@ func (e *NotInstalledError) Error() string {
 // Closure returns the named packages and what they depend on, sorted by name and architecture, and the dependencies that
 // the host does not satisfy. Names are as in Host.Pin. It is pure.
 func Closure(installed []Package, names []string) ([]Package, []Unmet, error) {
-	ix := newCatalog(installed)
+	return NewGraph(installed).Closure(names)
+}
+
+// Graph is what is installed, prepared for many closures. It is read-only, so goroutines may share it.
+type Graph struct{ catalog catalog }
+
+// NewGraph returns the graph of what is installed.
+func NewGraph(installed []Package) *Graph { return &Graph{newCatalog(installed)} }
+
+// Closure is the function Closure on the packages of the graph.
+func (g *Graph) Closure(names []string) ([]Package, []Unmet, error) {
+	ix := g.catalog
 	var queue []*Package
 	for _, name := range names {
 		p := ix.named(name)

@@ -2,6 +2,7 @@ package hostpkgs
 
 import (
 	"io/fs"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -54,6 +55,20 @@ func (h *Host) made(name string) []string {
 		}
 	}
 	return found
+}
+
+// MadeFor returns the packages whose maintainer scripts make a file of the host, by its real path, as far as hostpkgs knows:
+// those that show it to a build when they are whitelisted. It is pure.
+func MadeFor(name string) (packages []string) {
+	for _, m := range madeFiles {
+		for at := path.Clean(name); at != "/" && at != "."; at = path.Dir(at) {
+			if matched, _ := path.Match(m.Pattern, at); matched {
+				packages = append(packages, m.Package)
+				break
+			}
+		}
+	}
+	return packages
 }
 
 // expand returns paths and what is below those that are folders. What cannot be listed counts as empty.

@@ -1,5 +1,7 @@
 package policies
 
+import "strings"
+
 // Policy is what a build may do apart from its whitelist. Its digest, with the mode and every permitted degradation, is
 // part of a DerivationID.
 type Policy struct {
@@ -9,4 +11,19 @@ type Policy struct {
 	Network string `json:"network"`
 	// Never are host paths that stay hidden in mode log too; "~" is the caller's home.
 	Never []string `json:"never,omitempty"`
+}
+
+// NeverPaths is Never with home in place of "~". Without a home, an empty text, what lies there is left out.
+func (p Policy) NeverPaths(home string) (list []string) {
+	for _, never := range p.Never {
+		rest, inHome := strings.CutPrefix(never, "~")
+		if inHome && home == "" {
+			continue
+		}
+		if inHome {
+			never = home + rest
+		}
+		list = append(list, never)
+	}
+	return list
 }

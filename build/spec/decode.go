@@ -229,6 +229,9 @@ func (d *decoder) environment(n node) map[string]string {
 // where their names are known. Others of the jail's own, PATH or TZ, may be replaced.
 var reserved = []string{"ARTIFACT", "BUILD", "JOBS", "LOGNAME", "MAKEFLAGS", "PWD", "USER"}
 
+// Reserved lists the variables that no spec sets.
+func Reserved() []string { return slices.Clone(reserved) }
+
 func (d *decoder) interpreter(n node) []string {
 	var command []string
 	if n.kind == isSequence {

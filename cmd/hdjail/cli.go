@@ -74,8 +74,8 @@ func (a *app) cli() *cli.App {
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
-			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
-			showCommand(a), logCommand(a), auditCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
+			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
+			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},
 	}
@@ -147,6 +147,9 @@ func (l *commandLine) take(words []string) (int, error) {
 	word := words[0]
 	switch {
 	case word == "--":
+		if l.command != nil && l.command.Name == "learn" { // what follows is no audit
+			l.flags = append(l.flags, "--command")
+		}
 		l.arguments = append(l.arguments, words[1:]...)
 		return len(words), nil
 	case len(word) > 1 && word[0] == '-':

@@ -104,6 +104,11 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
 		return exitRunFailed, err
 	}
+	if o.keep != nil {
+		if err := o.keep(record.WriteDocument); err != nil {
+			return exitRunFailed, err
+		}
+	}
 	h := record.Header
 	if mode == policies.ModeFail && (record.OutsidePaths > 0 || !h.Complete) {
 		return exitIllegal, &illegalRun{record: record}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,6 +35,8 @@ type runOptions struct {
 	strict bool
 	// quiet says nothing of the record at the end.
 	quiet bool
+	// keep, when not nil, gets what writes the record as a document, when the command has ended.
+	keep func(write func(io.Writer) error) error
 }
 
 func runCommand(a *app) *cli.Command {
