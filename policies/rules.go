@@ -21,18 +21,23 @@ const (
 type PathRule struct {
 	Pattern string
 	Action  RuleAction
+	// LookUps restricts the rule to look-ups of the path itself, not of what lies below it.
+	LookUps bool
 }
+
+// IsLookUp reports whether an operation only asks for what is at a path.
+func (o Operation) IsLookUp() bool { return o == OpProbe || o == OpReadlink || o == OpChdir }
 
 // Check reports a rule that cannot be obeyed.
 func (r PathRule) Check() bool {
 	return strings.HasPrefix(r.Pattern, "/") && doublestar.ValidatePattern(r.Pattern)
 }
 
-// MatchPath returns what the rules say of a path, absolute and clean; never comes before noise, and empty is nothing.
-func MatchPath(rules []PathRule, path string) (action RuleAction) {
+// MatchPath returns what the rules say of an operation on a path, absolute and clean; never comes before noise, and empty is
+// nothing.
+func MatchPath(rules []PathRule, op Operation, path string) (action RuleAction) {
 	for _, r := range rules {
-		below := strings.HasPrefix(path, r.Pattern) && (len(path) == len(r.Pattern) || path[len(r.Pattern)] == '/')
-		if matched := below || doublestar.MatchUnvalidated(r.Pattern, path); !matched {
+		if !r.matches(op, path) {
 			continue
 		}
 		if r.Action == RuleNever {
@@ -41,4 +46,26 @@ func MatchPath(rules []PathRule, path string) (action RuleAction) {
 		action = r.Action
 	}
 	return action
+}
+
+func (r PathRule) matches(op Operation, path string) bool {
+	if r.LookUps {
+		return path == r.Pattern && op.IsLookUp()
+	}
+	below := strings.HasPrefix(path, r.Pattern) && (len(path) == len(r.Pattern) || path[len(r.Pattern)] == '/')
+	return below || doublestar.MatchUnvalidated(r.Pattern, path)
+}
+
+// ShippedRules are the noise of every machine: what tells of the hardware, as /proc does in every jail; directories that
+// systems have whether or not there is anything in them; compiled Python, which a package has beside its sources on the host
+// and not in its snapshot, because it depends on times.
+func ShippedRules() (rules []PathRule) {
+	for _, pattern := range []string{"/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage", "/usr/lib/**/__pycache__/**"} {
+		rules = append(rules, PathRule{Pattern: pattern, Action: RuleNoise})
+	}
+	for _, dir := range []string{"/usr/local", "/usr/local/bin", "/usr/local/include", "/usr/local/lib", "/usr/local/sbin", "/usr/local/share", "/opt",
+		"/home", "/root", "/media", "/mnt", "/srv", "/boot", "/run", "/sys"} {
+		rules = append(rules, PathRule{Pattern: dir, Action: RuleNoise, LookUps: true})
+	}
+	return rules
 }

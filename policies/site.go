@@ -9,7 +9,7 @@ import (
 
 // Site is what an administrator says of all records of a machine: /etc/hdjail/policy.yaml.
 type Site struct {
-	// Noise are paths that everything looks at and nothing depends on: accesses of them count as allowed.
+	// Noise are paths that everything looks at and nothing depends on: accesses of them are on record and fail no build.
 	Noise []string `yaml:"noise"`
 	// Never are paths that no whitelist can allow: accesses of them count as leaked.
 	Never []string `yaml:"never"`

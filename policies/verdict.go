@@ -45,7 +45,7 @@ type Facts struct {
 
 // NeedsHost reports whether the verdict depends on what the host has at the path.
 func (f Facts) NeedsHost() bool {
-	return f.Unreadable == "" && !f.refused() && !f.Own && !f.Covered && f.Ruled != RuleNoise && !f.there()
+	return f.Unreadable == "" && !f.refused() && !f.Own && !f.Covered && !f.there()
 }
 
 // Classify is the one place that judges an access. The reason is a few words, empty where the verdict says all. The rows are
@@ -56,8 +56,6 @@ func Classify(f Facts) (Verdict, string) {
 		return Unknown, f.Unreadable
 	case f.refused():
 		return Denied, ""
-	case f.Ruled == RuleNoise:
-		return Allowed, "noise, by a rule of the site"
 	case f.Covered:
 		return Hidden, "the policy covers it"
 	case f.there() && f.Ruled == RuleNever:

@@ -68,7 +68,7 @@ func (s *sifter) access(a audit.Access) {
 	if !path.IsAbs(a.Path) || s.ours(path.Clean(a.Path)) && (a.Resolved == "" || s.ours(a.Resolved)) {
 		return
 	}
-	if policies.MatchPath(s.Rules, path.Clean(a.Path)) == policies.RuleNoise {
+	if policies.MatchPath(s.Rules, a.Op, path.Clean(a.Path)) == policies.RuleNoise {
 		return
 	}
 	if s.secret(a) || a.Verdict == policies.Denied && !a.Op.Changes() {
@@ -103,7 +103,7 @@ var jailMade = []string{"/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitc
 
 func (s *sifter) secret(a audit.Access) bool {
 	for _, p := range []string{a.Path, a.Resolved} {
-		if p != "" && (inside(p, s.Never) || policies.MatchPath(s.Rules, path.Clean(p)) == policies.RuleNever) {
+		if p != "" && (inside(p, s.Never) || policies.MatchPath(s.Rules, a.Op, path.Clean(p)) == policies.RuleNever) {
 			s.secrets = append(s.secrets, &use{path: a.Path, asked: a.Op == policies.OpProbe, first: a.First, by: s.by(a)})
 			return true
 		}

@@ -173,7 +173,7 @@ func notable(accesses iter.Seq2[audit.Access, error]) (list []audit.Access, err 
 		if err != nil {
 			return nil, err
 		}
-		if (a.Verdict.Outside() || a.Verdict == policies.Denied) && len(list) < maxNotable {
+		if (a.Outside() || a.Verdict == policies.Denied) && len(list) < maxNotable {
 			list = append(list, a)
 		}
 	}
@@ -192,7 +192,7 @@ func Outside(accesses iter.Seq2[audit.Access, error]) (first []audit.Access, pat
 		if err != nil {
 			return nil, 0, err
 		}
-		if !a.Verdict.Outside() {
+		if !a.Outside() {
 			continue
 		}
 		seen[a.Path] = true

@@ -28,7 +28,9 @@ func (a *app) printOutput(found *audit.Audit, asJSON bool) error {
 }
 
 func outputLines(r *leaks.Report) (lines []string) {
-	add := func(format string, args ...any) { lines = append(lines, strings.TrimRight(fmt.Sprintf(format, args...), " ")) }
+	add := func(format string, args ...any) {
+		lines = append(lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	}
 	s := r.Summary
 	add("%d files: %d ELF, %d texts, %d scripts; %d leaks", s.Files, s.ELF, s.Texts, s.Scripts, s.Leaks())
 	for _, n := range r.ELF {

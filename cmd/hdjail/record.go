@@ -60,9 +60,10 @@ func (a *app) owners(ctx context.Context) (observe.Owners, error) {
 // siteFile is where an administrator says what holds for all records of a machine.
 const siteFile = "/etc/hdjail/policy.yaml"
 
-// siteRules reads the rules of the site; HDJAIL_SITE_POLICY names another file than the usual one, whose rules then come on
+// siteRules are the rules that come with hdjail and those of the site; HDJAIL_SITE_POLICY names another file than the usual one, whose rules then come on
 // top, so that nobody can shorten the list of what is never allowed.
 func (a *app) siteRules() (rules []policies.PathRule, err error) {
+	rules = policies.ShippedRules()
 	files := []string{siteFile}
 	if other := os.Getenv("HDJAIL_SITE_POLICY"); other != "" {
 		files = append(files, a.absolute(other))
@@ -148,8 +149,7 @@ const maxSummary = 25
 // `hdjail audit` is told which a single one is; empty for by its ID.
 func (a *app) summarize(audits []*audit.Audit, name string) {
 	audits = slices.DeleteFunc(slices.Clone(audits), func(x *audit.Audit) bool {
-		v := x.Header.Counters.Verdicts
-		return v[policies.Hidden]+v[policies.Leaked]+v[policies.Unknown] == 0 && x.Header.Complete
+		return x.Header.Complete && !slices.ContainsFunc(x.Accesses, func(access audit.Access) bool { return access.Outside() })
 	})
 	slices.SortFunc(audits, func(x, y *audit.Audit) int { return strings.Compare(x.Header.Name, y.Header.Name) })
 	switch {

@@ -53,6 +53,7 @@ const (
 	flagInferred entryFlags = 1 << iota
 	flagNoFollow
 	flagImplicit
+	flagNoise
 )
 
 // callSet is a set of traced calls, by their place in the table.
@@ -131,6 +132,9 @@ func (e *entry) access(key entryKey) audit.Access {
 	}
 	if e.flags&flagImplicit != 0 {
 		a.Flags = append(a.Flags, "implicit")
+	}
+	if e.flags&flagNoise != 0 {
+		a.Flags = append(a.Flags, audit.FlagNoise)
 	}
 	if m := e.more; m != nil {
 		a.Via, a.Reason, a.Host = m.via, m.reason, m.host

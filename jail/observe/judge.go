@@ -38,7 +38,7 @@ func (l *Log) place(f *policies.Facts, c *pendingPath) {
 	for _, hop := range c.look.via {
 		f.Whitelisted = f.Whitelisted && l.whitelisted(f, hop, l.view.areas.of(hop))
 	}
-	f.Ruled = policies.MatchPath(l.options.Rules, where)
+	f.Ruled = policies.MatchPath(l.options.Rules, f.Op, where)
 	if f.Op == policies.OpList && f.Whitelisted && a.kind == areaHost {
 		f.Partial = l.partial(where)
 	}
@@ -57,8 +57,7 @@ func (l *Log) whitelisted(f *policies.Facts, where string, a area) bool {
 	if l.options.Whitelist != nil && l.options.Whitelist.Has(where) {
 		return true
 	}
-	lookUp := f.Op == policies.OpProbe || f.Op == policies.OpChdir || f.Op == policies.OpReadlink
-	return lookUp && l.view.areas.leads(where)
+	return f.Op.IsLookUp() && l.view.areas.leads(where)
 }
 
 // maxEntries bounds how much of a directory is compared with the whitelist.
@@ -79,6 +78,10 @@ func (l *Log) partial(dir string) bool {
 func (l *Log) decide(key entryKey, e *entry, f policies.Facts, host *audit.HostFile) {
 	var reason string
 	e.verdict, reason = policies.Classify(f)
+	if f.Ruled == policies.RuleNoise && e.verdict.Outside() {
+		e.flags |= flagNoise
+		reason = "noise, by a rule"
+	}
 	if reason != "" {
 		e.detail().reason = reason
 	}
@@ -89,7 +92,7 @@ func (l *Log) decide(key entryKey, e *entry, f policies.Facts, host *audit.HostF
 
 // tell passes a judged entry on to who wants to see it now.
 func (l *Log) tell(key entryKey, e *entry) {
-	if l.options.Seen != nil && (e.verdict.Outside() || e.verdict == policies.Denied) {
+	if l.options.Seen != nil && e.flags&flagNoise == 0 && (e.verdict.Outside() || e.verdict == policies.Denied) {
 		l.options.Seen(e.access(key))
 	}
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"hdjail/policies"
@@ -141,6 +142,12 @@ type Access struct {
 	// Owners are the host packages that own the path; none for an absent one.
 	Owners []Owner
 }
+
+// FlagNoise marks an access outside the whitelist that a rule calls noise: it fails no build.
+const FlagNoise = "noise"
+
+// Outside reports whether the access wanted something outside the whitelist, or may have, and it matters.
+func (a *Access) Outside() bool { return a.Verdict.Outside() && !slices.Contains(a.Flags, FlagNoise) }
 
 // HostFile tells what the host has at a path.
 type HostFile struct {

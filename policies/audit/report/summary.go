@@ -126,7 +126,7 @@ func (x *index) blocks() (packages, others []block) {
 			unknown = append(unknown, a)
 		case a.Verdict == policies.Denied:
 			denied = append(denied, a)
-		case !a.Verdict.Outside():
+		case !a.Outside():
 		case len(a.Owners) == 0:
 			unowned = append(unowned, a)
 		default:
