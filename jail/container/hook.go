@@ -66,7 +66,7 @@ func (h *hook) close() {
 	}
 }
 
-// config makes libcontainer run the hook and mount only what the hook leaves to it.
+// config makes libcontainer run the hook and do only what the hook leaves to it.
 func (h *hook) config(c *configs.Config) {
 	kept := c.Mounts[:0]
 	for _, m := range c.Mounts {
@@ -75,6 +75,7 @@ func (h *hook) config(c *configs.Config) {
 		}
 	}
 	c.Mounts = kept
+	c.Networks = nil // the hook starts the loopback interface, too
 	command := configs.Command{Path: "/proc/self/fd/3", Args: []string{"/proc/self/fd/3", reexec.MountsName}, Env: []string{}}
 	c.Hooks = configs.Hooks{configs.CreateContainer: configs.HookList{configs.NewCommandHook(&command)}}
 }

@@ -18,9 +18,11 @@ import (
 // TestMain runs the tests from a sealed copy, as the product does.
 func TestMain(m *testing.M) {
 	dir := filepath.Join(os.TempDir(), "hdjail-seal-test")
-	if err := Reexec(dir); err != nil {
+	program, err := Seal(dir)
+	if err != nil {
 		panic(err)
 	}
+	program.Close()
 	os.Remove(dir)
 	goleak.VerifyTestMain(m)
 }

@@ -34,6 +34,8 @@ type Options struct {
 	LeaseDir string
 	// FirstUID and UIDs are the range of host ids that root leases to builds, one to a jail at a time.
 	FirstUID, UIDs int
+	// Program is what Seal returned, or nil: then New makes a sealed copy of its own. New takes it, also when it fails.
+	Program *os.File
 }
 
 // DefaultOptions are those of an installation without configuration, for root; ordinary users need a RunDir of their own.
@@ -59,7 +61,7 @@ type Runner struct {
 
 var _ jail.Runner = (*Runner)(nil)
 
-// New prepares a Runner: it seals a copy of this program, which is what runs inside jails. Close releases it.
+// New prepares a Runner. What runs inside its jails is a sealed copy of this program. Close releases it.
 func New(options Options) (*Runner, error) {
 	logrus.SetOutput(io.Discard) // libcontainer's chatter; its errors are returned
 	unix.Umask(0o022)            // whatever the caller's; what is private is made so by name
@@ -67,13 +69,16 @@ func New(options Options) (*Runner, error) {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
 		return nil, err
 	}
+	exe := options.Program
 	dir, err := openRunDir(options.RunDir)
 	if err != nil {
+		exe.Close() // nothing if there is none
 		return nil, &jail.SetupError{Phase: "run-directory", Err: err}
 	}
-	exe, err := sealedSelf(dir.path)
-	if err != nil {
-		return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
+	if exe == nil {
+		if exe, err = sealedSelf(dir.path); err != nil {
+			return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
+		}
 	}
 	r := &Runner{
 		options: options,
