@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -201,6 +202,7 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
+		LogLevel: strconv.Itoa(int(logrus.FatalLevel)), // libcontainer's errors are made of these; without it init tells every step
 	}
 	if r.root && !c.Host {
 		p.init.AdditionalGroups = []int{0} // an ordinary user has his own group among these, too
