@@ -42,7 +42,7 @@ func (r *Runner) newHook(c jail.Config, over string, pinned *pinnedSources) (h *
 	}
 	var list []byte
 	for _, e := range c.Mounts.Entries {
-		if !e.Mounted() || e.Target == "/dev" || e.Kind == mounts.Proc {
+		if !e.Mounted() || e.Target == "/dev" {
 			continue
 		}
 		m := mountOf(e, over)
@@ -70,7 +70,7 @@ func (h *hook) close() {
 func (h *hook) config(c *configs.Config) {
 	kept := c.Mounts[:0]
 	for _, m := range c.Mounts {
-		if m.Destination == "/dev" || m.Device == "proc" {
+		if m.Destination == "/dev" {
 			kept = append(kept, m)
 		}
 	}
