@@ -1,7 +1,7 @@
 # One target a task; each first installs what the machine lacks for it (scripts/needs). `make help` lists them.
 
 # The only place that names the build tags, the linter's version and how the binary is linked.
-TAGS        := seccomp osusergo netgo
+TAGS        := seccomp osusergo netgo runc_nocriu urfave_cli_no_docs
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 

@@ -62,3 +62,5 @@ require (
 	golang.org/x/tools v0.44.0 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )
+
+replace github.com/klauspost/cpuid/v2 => ./artifact/cpuid

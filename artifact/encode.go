@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
@@ -123,12 +124,24 @@ func DecodeDerivation(data []byte) (*Derivation, error) {
 
 // ID returns the identity of d: the first 160 bits of the BLAKE3 of its encoding, in derive-key mode.
 func (d *Derivation) ID() DerivationID {
-	return DerivationID(sum20(derivationDomain, d.Encode()))
+	return DerivationID(sum20(derivationHashers, d.Encode()))
+}
+
+// Hashers of each domain are used again: one has 10 KB, and making it costs more than to hash an identity.
+var (
+	derivationHashers  = hashers(derivationDomain)
+	realizationHashers = hashers(realizationDomain)
+)
+
+func hashers(domain string) *sync.Pool {
+	return &sync.Pool{New: func() any { return blake3.NewDeriveKey(domain) }}
 }
 
 // sum20 returns the first 160 bits of the BLAKE3 of data, keyed by what the data is.
-func sum20(domain string, data []byte) (id [20]byte) {
-	h := blake3.NewDeriveKey(domain)
+func sum20(hashers *sync.Pool, data []byte) (id [20]byte) {
+	h := hashers.Get().(*blake3.Hasher)
+	defer hashers.Put(h)
+	h.Reset()
 	h.Write(data) // never fails
 	var sum [32]byte
 	copy(id[:], h.Sum(sum[:0]))

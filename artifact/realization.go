@@ -57,7 +57,7 @@ func NewRealizationID(drv DerivationID, ctx Context, tree TreeDigest) Realizatio
 		}
 	}
 	w.buf = append(w.buf, tree[:]...)
-	return RealizationID(sum20(realizationDomain, w.buf))
+	return RealizationID(sum20(realizationHashers, w.buf))
 }
 
 func compareRealizationIDs(a, b RealizationID) int { return bytes.Compare(a[:], b[:]) }

@@ -74,19 +74,15 @@ func PrepareScratch(c jail.Config) error {
 			return fmt.Errorf("prepare scratch: %w", err)
 		}
 	}
-	for _, over := range c.Mounts.Entries {
-		inScratch, ok := strings.CutPrefix(over.Source, c.Scratch.Dir+"/")
-		if !ok || !over.IsDir() {
+	for _, e := range c.Mounts.Entries {
+		over, below := c.Mounts.Under(e.Target)
+		inScratch, ours := strings.CutPrefix(over.Source, c.Scratch.Dir+"/")
+		if !below || !ours || !e.Mounted() {
 			continue
 		}
-		for _, e := range c.Mounts.Entries {
-			if !e.Mounted() || !mounts.Below(over.Target, e.Target) {
-				continue
-			}
-			name := inScratch + strings.TrimPrefix(e.Target, over.Target)
-			if err := errors.Join(mountpoint(root, name, e), own(root, name, c.Scratch)); err != nil {
-				return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
-			}
+		name := inScratch + strings.TrimPrefix(e.Target, over.Target)
+		if err := errors.Join(mountpoint(root, name, e), own(root, name, c.Scratch)); err != nil {
+			return fmt.Errorf("prepare mount point %q: %w", e.Target, err)
 		}
 	}
 	return nil

@@ -53,6 +53,9 @@ func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
 	if r.scratch, err = b.Runner.Scratch(ctx, r.temp.Dir); err != nil {
 		return nil, err
 	}
+	if err := makeOut(r.scratch); err != nil {
+		return nil, err
+	}
 	if r.logFile, err = os.OpenFile(r.logPath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, err
 	}
@@ -61,6 +64,12 @@ func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
 		r.log.lines = func(text string) { b.send(t.Step, Event{Event: "build.log", Text: text}) }
 	}
 	return r, nil
+}
+
+// makeOut makes the directory that a build sees as $ARTIFACT.
+func makeOut(s *jail.Scratch) error {
+	out := s.Out()
+	return errors.Join(os.Mkdir(out, 0o755), os.Chmod(out, 0o755), os.Lchown(out, s.UID, s.GID))
 }
 
 // close removes what is left of the run. It may be called for a run that is not complete.

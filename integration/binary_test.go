@@ -25,7 +25,7 @@ func runTests(m *testing.M) int {
 		panic(err)
 	}
 	hdjail = filepath.Join(dir, "hdjail")
-	command := exec.Command("go", "build", "-tags", "seccomp osusergo netgo", "-o", hdjail, "hdjail/cmd/hdjail")
+	command := exec.Command("go", "build", "-tags", "seccomp osusergo netgo runc_nocriu urfave_cli_no_docs", "-o", hdjail, "hdjail/cmd/hdjail")
 	if built := os.Getenv("HDJAIL_BIN"); built != "" {
 		command = exec.Command("cp", built, hdjail)
 	}

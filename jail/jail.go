@@ -96,9 +96,9 @@ type Usage struct {
 
 // Runner runs commands in jails. Implementations are safe for concurrent use.
 type Runner interface {
-	// Scratch makes a fresh work area below parent, an existing directory of the store, owned by the ids that the build
-	// will run with. The caller calls Close and then removes the directory: a build may have left anything in it.
-	Scratch(ctx context.Context, parent string) (*Scratch, error)
+	// Scratch makes dir, an existing directory of the store that nobody else knows, a fresh work area for the ids that the
+	// build will run with. The caller removes the directory, in which a build may have left anything, and then calls Close.
+	Scratch(ctx context.Context, dir string) (*Scratch, error)
 	// Run runs the command and returns when no process of the jail exists any more. The error is nil whenever the command
 	// was started, however it ended; *SetupError, *CommandError or *Unsupported when it was not. Cancelling ctx kills
 	// every process and then waits; Run returns ctx's cause.
@@ -107,7 +107,7 @@ type Runner interface {
 
 // Scratch is the work area of one jail: a directory with a random name that only the runner and the build can enter.
 type Scratch struct {
-	// Dir is its path on the host; Build, Tmp, VarTmp and Out are directories in it.
+	// Dir is its path on the host; Build, Tmp and VarTmp are directories in it, and Out is one if its owner makes it.
 	Dir string
 	// UID and GID own everything the build writes, on the host.
 	UID, GID int

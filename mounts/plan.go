@@ -1,7 +1,6 @@
 package mounts
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -80,16 +79,9 @@ func (e *TargetError) Error() string {
 // Target give *ConflictError, unless they are equal; a Target that is not absolute and clean, or that lies below a File,
 // Symlink or Bind of a file, gives *TargetError. Safe for concurrent use.
 func Plan(entries []Entry) (Table, error) {
-	keys := make([]string, len(entries))
-	order := make([]int, len(entries))
-	for i, e := range entries {
-		keys[i], order[i] = sortKey(e.Target), i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
 	planned := make([]Entry, 0, len(entries))
 	leaf := map[string]bool{}
-	for _, i := range order {
-		e := entries[i]
+	for _, e := range Sorted(entries).Entries {
 		if err := checkTarget(e); err != nil {
 			return Table{}, err
 		}
@@ -124,16 +116,24 @@ func (e Entry) IsDir() bool {
 // Mounted reports whether the entry is a mount, and not a part of the skeleton.
 func (e Entry) Mounted() bool { return e.Kind != Dir && e.Kind != File && e.Kind != Symlink }
 
+// Sorted returns the entries in the order of a Table, without the checks of Plan: a directory before everything below it,
+// and siblings by component.
+func Sorted(entries []Entry) Table {
+	sorted := slices.Clone(entries)
+	slices.SortStableFunc(sorted, func(a, b Entry) int { return compareTargets(a.Target, b.Target) })
+	return Table{Entries: sorted}
+}
+
 // Under returns the innermost mount that target lies below, and whether there is one. The root of the jail is none.
 func (t Table) Under(target string) (Entry, bool) {
-	var found Entry
-	var ok bool
-	for _, e := range t.Entries {
-		if e.Mounted() && Below(e.Target, target) {
-			found, ok = e, true
+	for end := strings.LastIndexByte(target, '/'); end > 0; end = strings.LastIndexByte(target[:end], '/') {
+		dir := target[:end]
+		at, found := slices.BinarySearchFunc(t.Entries, dir, func(e Entry, dir string) int { return compareTargets(e.Target, dir) })
+		if found && t.Entries[at].Mounted() {
+			return t.Entries[at], true
 		}
 	}
-	return found, ok
+	return Entry{}, false
 }
 
 // Below reports whether target lies strictly below dir, by path component. Both are clean and absolute.
@@ -156,8 +156,22 @@ func checkTarget(e Entry) error {
 	return nil
 }
 
-// sortKey orders a directory before everything below it and its siblings by component.
-func sortKey(target string) string { return strings.ReplaceAll(target, "/", "\x00") }
+// compareTargets compares as strings.Compare does, but that a slash is less than anything else.
+func compareTargets(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		switch x, y := a[i], b[i]; {
+		case x == y:
+			continue
+		case x == '/':
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return int(x) - int(y)
+		}
+	}
+	return len(a) - len(b)
+}
 
 func describe(e Entry) string {
 	if e.Why != "" {

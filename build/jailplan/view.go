@@ -216,8 +216,7 @@ func (v View) secrets(entries []mounts.Entry) (list []mounts.Entry) {
 	if v.Mode == policies.ModeOff {
 		return nil
 	}
-	outermost := slices.SortedFunc(slices.Values(entries), func(a, b mounts.Entry) int { return len(a.Target) - len(b.Target) })
-	shown := mounts.Table{Entries: outermost}
+	shown := mounts.Sorted(entries)
 	for _, s := range v.Secrets {
 		asked := slices.ContainsFunc(v.Paths, func(p Path) bool { return p.Path == s.Path || mounts.Below(s.Path, p.Path) })
 		if asked || !shows(shown, s.Path) {

@@ -198,19 +198,21 @@ func (a *app) runner() (*container.Runner, error) {
 	if isRoot() {
 		o.RunDir = container.ChooseRunDir("/run/hdjail", "/dev/shm/hdjail-0", "/run/hdjail")
 	}
-	if err := container.Reexec(o.RunDir); err != nil {
-		return nil, err
-	}
-	s, err := a.store()
+	program, err := container.Seal(o.RunDir)
 	if err != nil {
 		return nil, err
+	}
+	o.Program = program
+	s, err := a.store()
+	if err != nil {
+		return nil, errors.Join(err, program.Close())
 	}
 	if _, err := s.Sweep(context.Background()); err != nil { // what a killed process left; none of it can be in our way
 		a.out.warn("%v", err)
 	}
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, program.Close())
 		}
 	}
 	if a.openRunner, err = container.New(o); err != nil {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -70,58 +67,6 @@ func (a *app) explainAll(asJSON bool) error {
 			a.out.line("%s  %3d  %s", e["code"], e["exit"], e["title"])
 		}
 	})
-}
-
-func manCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name: "man", Usage: "print a manual page", ArgsUsage: "[VERB]", UsageText: "hdjail man build | man -l -\nhdjail man --dir share/man/man1",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Usage: "write the pages of all verbs into `DIR`"}},
-		Action: func(c *cli.Context) error {
-			if dir := c.String("dir"); dir != "" {
-				return a.manPages(dir)
-			}
-			page, err := a.manPage(c.Args().First())
-			if err != nil {
-				return err
-			}
-			a.out.line("%s", page)
-			return nil
-		},
-	}
-}
-
-// manPage is the manual page of a verb in roff, or of the program.
-func (a *app) manPage(verb string) (string, error) {
-	program := a.cli()
-	if verb != "" {
-		command := program.Command(verb)
-		if command == nil {
-			return "", usagef("unknown verb "+quote(verb), meant(verb, names(program.Commands), "hdjail --help lists the verbs"))
-		}
-		program.Name, program.Usage, program.UsageText = "hdjail-"+verb, command.Usage, command.UsageText
-		program.Description, program.Flags, program.Commands = command.Description, command.Flags, command.Subcommands
-	}
-	program.Description = strings.TrimSpace(program.Description + "\n\nExamples:\n\n    " + strings.ReplaceAll(program.UsageText, "\n", "\n    "))
-	program.UsageText = ""
-	return program.ToManWithSection(1)
-}
-
-func (a *app) manPages(dir string) error {
-	dir = a.absolute(dir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for _, verb := range append(names(a.cli().Commands), "") {
-		page, err := a.manPage(verb)
-		if err != nil {
-			return err
-		}
-		name := strings.TrimSuffix("hdjail-"+verb, "-") + ".1"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(page), 0o644); err != nil {
-			return fmt.Errorf("write manual: %w", err)
-		}
-	}
-	return nil
 }
 
 // jsonFlag is the flag of every verb that reads.

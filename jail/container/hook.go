@@ -42,7 +42,7 @@ func (r *Runner) newHook(c jail.Config, over string, pinned *pinnedSources) (h *
 	}
 	var list []byte
 	for _, e := range c.Mounts.Entries {
-		if !e.Mounted() || e.Target == "/dev" || e.Kind == mounts.Proc {
+		if !e.Mounted() || e.Target == "/dev" {
 			continue
 		}
 		m := mountOf(e, over)
@@ -66,15 +66,16 @@ func (h *hook) close() {
 	}
 }
 
-// config makes libcontainer run the hook and mount only what the hook leaves to it.
+// config makes libcontainer run the hook and do only what the hook leaves to it.
 func (h *hook) config(c *configs.Config) {
 	kept := c.Mounts[:0]
 	for _, m := range c.Mounts {
-		if m.Destination == "/dev" || m.Device == "proc" {
+		if m.Destination == "/dev" {
 			kept = append(kept, m)
 		}
 	}
 	c.Mounts = kept
+	c.Networks = nil // the hook starts the loopback interface, too
 	command := configs.Command{Path: "/proc/self/fd/3", Args: []string{"/proc/self/fd/3", reexec.MountsName}, Env: []string{}}
 	c.Hooks = configs.Hooks{configs.CreateContainer: configs.HookList{configs.NewCommandHook(&command)}}
 }

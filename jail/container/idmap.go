@@ -2,14 +2,12 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"hdjail/jail/reexec"
 	"hdjail/mounts"
 )
 
@@ -27,7 +25,7 @@ func (m *idmaps) open(uid int) (*os.File, error) {
 	if f := m.found[uid]; f != nil {
 		return f, nil
 	}
-	f, err := userNamespace(uid)
+	f, err := reexec.UserNamespace(uid)
 	if err != nil {
 		return nil, err
 	}
@@ -41,30 +39,6 @@ func (m *idmaps) close() (err error) {
 	}
 	return err
 }
-
-// userNamespace makes a namespace by a child that lives until it is opened.
-func userNamespace(uid int) (_ *os.File, err error) {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{waitName}
-	mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: mapping, GidMappings: mapping}
-	hold, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
-	err = errors.Join(err, hold.Close())
-	if waited := cmd.Wait(); err == nil {
-		err = waited
-	}
-	return f, err
-}
-
-// waitName is argument 0 of a child that lives until its standard input ends; jail/reexec keeps it from starting Go.
-const waitName = "hdjail-wait"
 
 // mapTree sets the flags of a cloned mount and, where idmap is not nil, maps its ids. A read-only tree on a file system that
 // cannot do that is shown with its owners as they are; a writable one is refused, since the build could not write there.

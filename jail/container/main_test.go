@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,9 +19,11 @@ import (
 // TestMain runs the tests from a sealed copy, as the product does.
 func TestMain(m *testing.M) {
 	dir := filepath.Join(os.TempDir(), "hdjail-seal-test")
-	if err := Reexec(dir); err != nil {
+	program, err := Seal(dir)
+	if err != nil {
 		panic(err)
 	}
+	program.Close()
 	os.Remove(dir)
 	goleak.VerifyTestMain(m)
 }
@@ -74,9 +77,13 @@ func scratchParent(t testing.TB) string {
 
 func newRunner(t testing.TB) *Runner {
 	t.Helper()
+	return newRunnerIn(t, filepath.Join(scratchParent(t), "run"))
+}
+
+func newRunnerIn(t testing.TB, runDir string) *Runner {
+	t.Helper()
 	options := DefaultOptions()
-	options.RunDir = filepath.Join(scratchParent(t), "run")
-	options.LeaseDir = options.RunDir
+	options.RunDir, options.LeaseDir = runDir, runDir
 	r, err := New(options)
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +138,11 @@ func TestRunCommand(t *testing.T) {
 	}
 }
 
+// BenchmarkJailTrue has its run directory in memory where there is a place for that, as the program does.
 func BenchmarkJailTrue(b *testing.B) {
-	r := newRunner(b)
+	dir := ChooseRunDir(fmt.Sprintf("/dev/shm/hdjail-bench-%d", os.Getpid()), filepath.Join(scratchParent(b), "run"))
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	r := newRunnerIn(b, dir)
 	c := hostConfig(b, r, "exit 0")
 	c.Args = []string{"/bin/true"}
 	for b.Loop() {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +35,8 @@ type Options struct {
 	LeaseDir string
 	// FirstUID and UIDs are the range of host ids that root leases to builds, one to a jail at a time.
 	FirstUID, UIDs int
+	// Program is what Seal returned, or nil: then New makes a sealed copy of its own. New takes it, also when it fails.
+	Program *os.File
 }
 
 // DefaultOptions are those of an installation without configuration, for root; ordinary users need a RunDir of their own.
@@ -59,7 +62,7 @@ type Runner struct {
 
 var _ jail.Runner = (*Runner)(nil)
 
-// New prepares a Runner: it seals a copy of this program, which is what runs inside jails. Close releases it.
+// New prepares a Runner. What runs inside its jails is a sealed copy of this program. Close releases it.
 func New(options Options) (*Runner, error) {
 	logrus.SetOutput(io.Discard) // libcontainer's chatter; its errors are returned
 	unix.Umask(0o022)            // whatever the caller's; what is private is made so by name
@@ -67,13 +70,16 @@ func New(options Options) (*Runner, error) {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
 		return nil, err
 	}
+	exe := options.Program
 	dir, err := openRunDir(options.RunDir)
 	if err != nil {
+		exe.Close() // nothing if there is none
 		return nil, &jail.SetupError{Phase: "run-directory", Err: err}
 	}
-	exe, err := sealedSelf(dir.path)
-	if err != nil {
-		return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
+	if exe == nil {
+		if exe, err = sealedSelf(dir.path); err != nil {
+			return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
+		}
 	}
 	r := &Runner{
 		options: options,
@@ -196,6 +202,7 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
+		LogLevel: strconv.Itoa(int(logrus.FatalLevel)), // libcontainer's errors are made of these; without it init tells every step
 	}
 	if r.root && !c.Host {
 		p.init.AdditionalGroups = []int{0} // an ordinary user has his own group among these, too

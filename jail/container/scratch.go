@@ -14,8 +14,8 @@ import (
 )
 
 // Scratch implements jail.Runner. As root it leases a host uid for the life of the scratch.
-func (r *Runner) Scratch(ctx context.Context, parent string) (_ *jail.Scratch, err error) {
-	s := &jail.Scratch{Dir: filepath.Join(parent, randomName()), UID: os.Getuid(), GID: os.Getgid()}
+func (r *Runner) Scratch(ctx context.Context, dir string) (_ *jail.Scratch, err error) {
+	s := &jail.Scratch{Dir: dir, UID: os.Getuid(), GID: os.Getgid()}
 	release := func() error { return nil }
 	if r.root {
 		if s.UID, release, err = r.leaseUID(); err != nil {
@@ -29,16 +29,12 @@ func (r *Runner) Scratch(ctx context.Context, parent string) (_ *jail.Scratch, e
 			err = &jail.SetupError{Phase: "scratch", Err: errors.Join(err, release())}
 		}
 	}()
-	if err := os.Mkdir(s.Dir, 0o700); err != nil {
+	// Init walks through it as the build's uid; the leased gid is nobody else's.
+	if err := errors.Join(os.Lchown(s.Dir, -1, s.GID), os.Chmod(s.Dir, 0o710)); err != nil {
 		return nil, err
 	}
-	if r.root { // init walks through it as the build's uid; the leased gid is nobody else's
-		if err := errors.Join(os.Lchown(s.Dir, -1, s.GID), os.Chmod(s.Dir, 0o710)); err != nil {
-			return nil, err
-		}
-	}
 	if err := populate(s); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.Dir))
+		return nil, err
 	}
 	s.Release = release
 	return s, nil
@@ -50,7 +46,7 @@ func populate(s *jail.Scratch) error {
 		return err
 	}
 	defer dir.Close()
-	for name, mode := range map[string]os.FileMode{"build": 0o755, "out": 0o755, "tmp": 0o777 | os.ModeSticky, "vartmp": 0o777 | os.ModeSticky,
+	for name, mode := range map[string]os.FileMode{"build": 0o755, "tmp": 0o777 | os.ModeSticky, "vartmp": 0o777 | os.ModeSticky,
 		"tmp/home": 0o755} {
 		if err := errors.Join(dir.MkdirAll(name, 0o755), dir.Chmod(name, mode), dir.Lchown(name, s.UID, s.GID)); err != nil {
 			return err

@@ -6,33 +6,37 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"golang.org/x/sys/unix"
+
+	"hdjail/jail"
 )
 
-// Reexec replaces this process by a sealed copy of itself, unless it is one already or needs none; jail/reexec makes the
-// copy before Go starts again. libcontainer would else copy the program for each jail (CVE-2019-5736). Root needs none
-// where its program can be shown to jails through a read-only overlay, which is tried with dir, as in Options.RunDir. Reexec
-// returns only with an error, or when there was nothing to do; call it before anything that cannot be done twice.
-func Reexec(dir string) error {
-	if exeseal.IsSelfExeCloned() || os.Geteuid() == 0 && overlayWorks(dir) {
-		return nil
+// Seal returns this program as a file that nobody can change, for Options.Program, and replaces this process by a sealed
+// copy of itself first, unless it is one already or needs none; jail/reexec makes the copy before Go starts again.
+// libcontainer would else copy the program for each jail (CVE-2019-5736). Root needs none where its program can be shown to
+// jails through a read-only overlay, which is made with dir, as in Options.RunDir. Call it before anything that cannot be
+// done twice.
+func Seal(dir string) (*os.File, error) {
+	root := os.Geteuid() == 0
+	if root {
+		if err := ownDirectory(dir); err != nil {
+			return nil, &jail.SetupError{Phase: "run-directory", Err: err}
+		}
+	}
+	if root || exeseal.IsSelfExeCloned() {
+		file, err := sealedSelf(dir)
+		if err != nil {
+			return nil, &jail.SetupError{Phase: "seal", Err: err}
+		}
+		if exeseal.IsSelfExeCloned() || !exeseal.IsCloned(file) {
+			return file, nil
+		}
+		file.Close() // a copy, which would be made again for each jail
 	}
 	if _, again := os.LookupEnv(sealVariable); again {
-		return errors.New("seal this program: memory files cannot be executed here; see hdjail doctor")
+		return nil, errors.New("seal this program: memory files cannot be executed here; see hdjail doctor")
 	}
 	err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), sealVariable+"=1"))
-	return &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
-}
-
-func overlayWorks(dir string) bool {
-	if ownDirectory(dir) != nil {
-		return true // the Runner will say what is wrong with it
-	}
-	file, err := exeseal.CloneSelfExe(dir)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	return !exeseal.IsCloned(file)
+	return nil, &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
 }
 
 // sealVariable asks jail/reexec for the copy; it is gone in the sealed program.

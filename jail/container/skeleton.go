@@ -52,7 +52,23 @@ func (d *runDir) makeRoot(table mounts.Table, owner identity) (root, error) {
 
 // remove gives the root back. Nothing in it was ever writable by a build.
 func (r root) remove() error {
-	return errors.Join(os.RemoveAll(r.over), r.dir.unshare(r.skeleton))
+	return errors.Join(removeMade(r.over), r.dir.unshare(r.skeleton))
+}
+
+// removeMade deletes a directory of ours that holds mostly empty ones, each by one call: os.RemoveAll makes six.
+func removeMade(dir string) error {
+	if err := unix.Rmdir(dir); err != unix.ENOTEMPTY {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		remove := unix.Unlink
+		if e.IsDir() {
+			remove = removeMade
+		}
+		err = errors.Join(err, remove(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(err, unix.Rmdir(dir))
 }
 
 func (d *runDir) share(table mounts.Table, owner identity) (*skeleton, error) {
@@ -120,13 +136,15 @@ func fill(dir string, table mounts.Table, own bool) error {
 		return err
 	}
 	defer root.Close()
+	made := maker{root: root}
+	defer made.close()
 	for _, e := range table.Entries {
 		if needed, isOwn := belongs(table, e); needed && isOwn == own {
 			name := e.Target[1:]
 			if over, below := table.Under(e.Target); below {
 				name = overName(over.Target) + e.Target[len(over.Target):]
 			}
-			err = add(root, name, e)
+			err = made.add(name, e)
 		}
 		if err == nil && own && e.Kind == mounts.Skeleton {
 			err = root.Mkdir(overName(e.Target), 0o755)
@@ -144,12 +162,18 @@ func overName(target string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func add(dir *os.Root, name string, e mounts.Entry) error {
-	if parent := path.Dir(name); parent != "." {
-		if err := dir.MkdirAll(parent, 0o755); err != nil {
-			return err
-		}
+// maker makes entries below a directory. It keeps the parent of the last one open, in which most often the next one lies.
+type maker struct {
+	root, dir *os.Root
+	parent    string
+}
+
+func (m *maker) add(name string, e mounts.Entry) error {
+	dir, err := m.open(path.Dir(name))
+	if err != nil {
+		return err
 	}
+	name = path.Base(name)
 	switch {
 	case e.Kind == mounts.Symlink:
 		return dir.Symlink(e.Source, name)
@@ -159,6 +183,30 @@ func add(dir *os.Root, name string, e mounts.Entry) error {
 		return dir.MkdirAll(name, 0o755)
 	}
 	return writeOnce(dir, name, "")
+}
+
+// open returns the directory, which it makes if need be.
+func (m *maker) open(parent string) (*os.Root, error) {
+	if parent == "." {
+		return m.root, nil
+	}
+	if m.dir != nil && m.parent == parent {
+		return m.dir, nil
+	}
+	m.close()
+	if err := m.root.MkdirAll(parent, 0o755); err != nil {
+		return nil, err
+	}
+	var err error
+	m.dir, err = m.root.OpenRoot(parent)
+	m.parent = parent
+	return m.dir, err
+}
+
+func (m *maker) close() {
+	if m.dir != nil {
+		m.dir.Close()
+	}
 }
 
 func writeOnce(dir *os.Root, name, content string) error {

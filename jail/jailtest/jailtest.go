@@ -59,13 +59,9 @@ func (r *Runner) Open() int {
 }
 
 // Scratch implements jail.Runner; everything belongs to the caller.
-func (r *Runner) Scratch(_ context.Context, parent string) (*jail.Scratch, error) {
-	dir, err := os.MkdirTemp(parent, "scratch-")
-	if err != nil {
-		return nil, err
-	}
+func (r *Runner) Scratch(_ context.Context, dir string) (*jail.Scratch, error) {
 	s := &jail.Scratch{Dir: dir, UID: os.Getuid(), GID: os.Getgid()}
-	for _, sub := range []string{s.Build(), s.Out(), s.Tmp(), s.VarTmp(), s.Tmp() + "/home"} {
+	for _, sub := range []string{s.Build(), s.Tmp(), s.VarTmp(), s.Tmp() + "/home"} {
 		if err := os.Mkdir(sub, 0o755); err != nil {
 			return nil, err
 		}
@@ -73,7 +69,7 @@ func (r *Runner) Scratch(_ context.Context, parent string) (*jail.Scratch, error
 	r.count(1)
 	s.Release = func() error {
 		r.count(-1)
-		return os.RemoveAll(dir)
+		return nil
 	}
 	return s, nil
 }

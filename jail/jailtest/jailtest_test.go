@@ -65,7 +65,7 @@ func TestRunner(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil || r.Open() != 0 {
 		t.Errorf("close: %v, %d open", err, r.Open())
 	}
-	if _, err := os.Stat(s.Dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the scratch is still there: %v", err)
+	if _, err := os.Stat(s.Out()); err != nil {
+		t.Errorf("the scratch is not left to its owner: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // The mounts of a jail, made by a hook of libcontainer's init: in the jail's namespaces, before the pivot, with the root
 // directory as working directory. Here a mount costs a few system calls, and a jail with hundreds of dependencies starts
-// as one with none. Needs Linux 5.12 (mount_setattr); on older kernels libcontainer mounts, and there is no hook.
+// as one with none. The hook also starts the jail's loopback interface, for which libcontainer would need netlink. Needs Linux 5.12 (mount_setattr); on older kernels libcontainer mounts, and there is no hook.
 //
 // Descriptors: 4 the control socket (see stage2.c), 6 the list of mounts, from 7 on mounts that root has cloned already,
 // because the jail's uid may not go where they are. What was mounted is verified by stage 2.
@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,13 +33,15 @@ struct op {
 	uint64_t flags; // MOUNT_ATTR_* of a bind mount, MS_* of a file system
 };
 
-static void fail(const char *detail)
+static void fail_in(const char *phase, const char *detail)
 {
 	char msg[512];
-	int n = snprintf(msg, sizeof msg, "E mount %d %s", errno, detail);
+	int n = snprintf(msg, sizeof msg, "E %s %d %s", phase, errno, detail);
 	(void)!send(FD_CONTROL, msg, n < (int)sizeof msg ? n : (int)sizeof msg - 1, MSG_NOSIGNAL);
 	_exit(1);
 }
+
+static void fail(const char *detail) { fail_in("mount", detail); }
 
 // A path inside the root directory, whatever links lead to it.
 static int open_inside(const char *path)
@@ -106,6 +110,19 @@ static void filesystem(const struct op *op, const char *type, const char *target
 	close(point);
 }
 
+// Only the jail itself is on its network. Any socket will do, and this one every kernel has (netdevice(7)).
+static void start_loopback(void)
+{
+	struct ifreq request = {.ifr_name = "lo"};
+	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (s < 0 || ioctl(s, SIOCGIFFLAGS, &request) != 0)
+		fail_in("network", "lo");
+	request.ifr_flags |= IFF_UP;
+	if (ioctl(s, SIOCSIFFLAGS, &request) != 0)
+		fail_in("network", "lo");
+	close(s);
+}
+
 __attribute__((constructor)) static void mounts(int argc, char **argv)
 {
 	struct stat st;
@@ -125,5 +142,6 @@ __attribute__((constructor)) static void mounts(int argc, char **argv)
 			bind_mount(&op, list + at + op.source, list + at + op.target);
 		at += op.size;
 	}
+	start_loopback();
 	_exit(0);
 }

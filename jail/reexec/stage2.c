@@ -590,10 +590,6 @@ __attribute__((constructor)) static void stage2_entry(int argc, char **argv, cha
 	(void)envp;
 	if (argc == 1 && strcmp(argv[0], "hdjail-probe") == 0)
 		_exit(0); // a child that only had to exist
-	if (argc == 1 && strcmp(argv[0], "hdjail-wait") == 0) {
-		char byte;
-		_exit(read(0, &byte, 1) != 0); // one that had to exist for a while
-	}
 	if (argc == 2 && strcmp(argv[1], "hdjail-stage2") == 0 && getpid() == 1) {
 		stage2();
 		_exit(125);
