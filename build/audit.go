@@ -37,13 +37,13 @@ func (r *run) startRecord(ctx context.Context, c *jail.Config) (err error) {
 		}
 		s.Allowed = tree.Path
 	}
-	r.record, err = r.b.Recorder.Start(c, s)
+	r.record, err = r.b.Recorder.Start(ctx, c, s)
 	return err
 }
 
 // finishRecord completes the record of the run, and tells of it.
-func (r *run) finishRecord(ctx context.Context, result jail.Result) error {
-	if err := r.record.Finish(ctx, r.t.Step.Name(), r.view.Mode, result); err != nil {
+func (r *run) finishRecord(result jail.Result) error {
+	if err := r.record.Finish(r.t.Step.Name(), r.view.Mode, result); err != nil {
 		return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
 	if r.record != nil {

@@ -134,7 +134,7 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 	if err != nil {
 		return err
 	}
-	if err := r.finishRecord(ctx, result); err != nil {
+	if err := r.finishRecord(result); err != nil {
 		return err
 	}
 	if err := r.judge(result); err != nil {

@@ -27,7 +27,7 @@ func (r *Record) ScanOutput(ctx context.Context, dir, artifact string) (leaks.Su
 	}
 	defer root.Close()
 	var failed error
-	report, err := leaks.Scan(ctx, root, r.scanOptions(ctx, artifact, &failed))
+	report, err := leaks.Scan(ctx, root, r.scanOptions(artifact, &failed))
 	if err = errors.Join(err, failed); err != nil {
 		return leaks.Summary{}, err
 	}
@@ -36,7 +36,7 @@ func (r *Record) ScanOutput(ctx context.Context, dir, artifact string) (leaks.Su
 }
 
 // scanOptions are what a scan is judged by. What goes wrong in its look-ups is put into failed.
-func (r *Record) scanOptions(ctx context.Context, artifact string, failed *error) leaks.Options {
+func (r *Record) scanOptions(artifact string, failed *error) leaks.Options {
 	v := r.subject.View
 	o := leaks.Options{Artifact: artifact, Stores: v.Stores, Root: v.Tree.Path, BuildDirs: []string{jail.BuildDir}}
 	for _, d := range v.Dependencies {
@@ -55,13 +55,11 @@ func (r *Record) scanOptions(ctx context.Context, artifact string, failed *error
 		o.Whitelisted = r.whitelist.Has
 	}
 	o.Owner = func(path string) (name, version string, ok bool) {
-		if *failed == nil {
-			*failed = r.openOwners(ctx)
-		}
-		if r.owners == nil {
+		owners, err := r.owners()
+		if *failed = err; owners == nil {
 			return "", "", false
 		}
-		if list := r.owners(path); len(list) > 0 {
+		if list := owners(path); len(list) > 0 {
 			return list[0].Package, list[0].Version, true
 		}
 		return "", "", false

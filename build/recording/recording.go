@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,8 @@ type Subject struct {
 	Derivation string
 	Command    []string
 	Whitelist  audit.Whitelist
+	// Unowned tells that nobody wants to know who owns what, which takes time to find out.
+	Unowned bool
 }
 
 // Record is the record of one run. Release gives back what it holds.
@@ -63,7 +66,7 @@ type Record struct {
 	subject   Subject
 	log       *observe.Log
 	whitelist *treeWhitelist
-	owners    observe.Owners
+	owners    func() (observe.Owners, error) // opens the index once
 	started   time.Time
 }
 
@@ -71,11 +74,17 @@ type Record struct {
 const maxOutside = 200
 
 // Start has a configuration recorded. In mode off there is no record, and Start returns nil; a nil Record does nothing.
-func (r *Recorder) Start(c *jail.Config, s Subject) (*Record, error) {
+func (r *Recorder) Start(ctx context.Context, c *jail.Config, s Subject) (*Record, error) {
 	if !c.Mode.Filtered() {
 		return nil, nil
 	}
-	rec := &Record{recorder: r, subject: s, started: time.Now()}
+	rec := &Record{recorder: r, subject: s, started: time.Now(), owners: func() (observe.Owners, error) { return nil, nil }}
+	if r.Owners != nil && !s.Unowned {
+		rec.owners = sync.OnceValues(func() (observe.Owners, error) { return r.Owners(ctx) })
+	}
+	if c.Mode == policies.ModeLog {
+		go rec.owners() // they will be asked, and the jail takes time to start; Finish waits for it
+	}
 	o := observe.Options{Mode: c.Mode, Table: c.Mounts, Host: r.Host, Rules: r.Rules, Spill: spillIn(c.Scratch.Dir)}
 	for _, p := range s.View.Paths {
 		o.Paths = append(o.Paths, p.Path)
@@ -129,7 +138,7 @@ func (r *Record) Event(name, path, detail string) {
 }
 
 // Finish completes the record of a run that is over.
-func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, result jail.Result) (err error) {
+func (r *Record) Finish(name string, mode policies.Mode, result jail.Result) (err error) {
 	if r == nil {
 		return nil
 	}
@@ -148,11 +157,6 @@ func (r *Record) Finish(ctx context.Context, name string, mode policies.Mode, re
 	}
 	if r.Processes, err = r.log.Processes(); err != nil {
 		return err
-	}
-	if r.Header.Counters.Unique > r.Header.Counters.Verdicts[policies.Absent] {
-		if err := r.openOwners(ctx); err != nil {
-			return err
-		}
 	}
 	v := r.Header.Counters.Verdicts
 	if v[policies.Hidden]+v[policies.Leaked]+v[policies.Unknown]+v[policies.Denied] == 0 {
@@ -203,14 +207,6 @@ func Outside(accesses iter.Seq2[audit.Access, error]) (first []audit.Access, pat
 	return first, len(seen), nil
 }
 
-// openOwners opens the index of the host's packages, where there is one.
-func (r *Record) openOwners(ctx context.Context) (err error) {
-	if r.owners == nil && r.recorder.Owners != nil {
-		r.owners, err = r.recorder.Owners(ctx)
-	}
-	return err
-}
-
 func stopEvent(stopped string) string {
 	if stopped == "wall" || stopped == "silence" {
 		return "timeout:" + stopped
@@ -219,7 +215,16 @@ func stopEvent(stopped string) string {
 }
 
 // Accesses returns the entries in the order of the audit. It may be called again.
-func (r *Record) Accesses() iter.Seq2[audit.Access, error] { return r.log.Accesses(r.owners) }
+func (r *Record) Accesses() iter.Seq2[audit.Access, error] {
+	return func(yield func(audit.Access, error) bool) {
+		owners, err := r.owners()
+		if err != nil {
+			yield(audit.Access{}, err)
+			return
+		}
+		r.log.Accesses(owners)(yield)
+	}
+}
 
 // Write writes the audit's file.
 func (r *Record) Write(w io.Writer) error {

@@ -86,20 +86,21 @@ func (a *app) siteRules() (rules []policies.PathRule, err error) {
 }
 
 // recordRun has the command of `hdjail run` recorded.
-func (a *app) recordRun(c *jail.Config, v jailplan.View, o runOptions, args []string) (*recording.Record, error) {
+func (a *app) recordRun(ctx context.Context, c *jail.Config, v jailplan.View, o runOptions, args []string) (*recording.Record, error) {
 	recorder, err := a.recorder()
 	if err != nil {
 		return nil, err
 	}
-	return recorder.Start(c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil)})
+	return recorder.Start(ctx, c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil),
+		Unowned: o.audit == "" && o.keep == nil && c.Mode != policies.ModeFail && !a.summarizes(o)})
 }
 
 // finishRun completes the record and returns the exit status of `hdjail run`.
-func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Record, mode policies.Mode, result jail.Result) (int, error) {
+func (a *app) finishRun(o runOptions, record *recording.Record, mode policies.Mode, result jail.Result) (int, error) {
 	if record == nil {
 		return result.Exit, nil
 	}
-	if err := record.Finish(ctx, "run", mode, result); err != nil {
+	if err := record.Finish("run", mode, result); err != nil {
 		return exitRunFailed, err
 	}
 	if err := a.writeAudit(o.audit, record.WriteDocument); err != nil {
@@ -124,22 +125,30 @@ func (a *app) finishRun(ctx context.Context, o runOptions, record *recording.Rec
 	return result.Exit, nil
 }
 
-// tellOfRun ends `hdjail run`: with a summary for a person who watches or wants the record, else with a line in mode log, which
-// is there to tell, and with nothing in the modes that hide.
+// summarizes reports whether `hdjail run` ends with a summary: for a person who watches, or who wants the record.
+func (a *app) summarizes(o runOptions) bool {
+	return !o.quiet && (o.audit != "" || isTerminal(a.out.people))
+}
+
+// tellOfRun ends `hdjail run`: with a summary, else with a line in mode log, which is there to tell, and with nothing in the
+// modes that hide.
 func (a *app) tellOfRun(o runOptions, x *audit.Audit) {
 	switch {
-	case o.quiet:
-	case o.audit != "" || isTerminal(a.out.people):
+	case a.summarizes(o):
 		a.summarize([]*audit.Audit{x}, o.audit)
-	case x.Header.Mode == string(policies.ModeLog):
-		_, packages := illegalDetails(x.Accesses, x.Processes)
-		rest := ""
-		if n := len(packages) - maxIllegal; n > 0 {
-			packages, rest = packages[:maxIllegal], fmt.Sprintf(" and %d more", n)
-		}
-		a.out.say("hdjail: %d accesses of the host, of packages %s%s; --audit FILE keeps the record", x.Header.Counters.Verdicts[policies.Leaked],
-			escape(strings.Join(packages, ", ")), rest)
+	case !o.quiet && x.Header.Mode == string(policies.ModeLog):
+		a.out.say("hdjail: the command used %d files of the host; --audit FILE tells which, and of which packages", leakedPaths(x))
 	}
+}
+
+func leakedPaths(x *audit.Audit) int {
+	paths := map[string]bool{}
+	for _, access := range x.Accesses {
+		if access.Verdict == policies.Leaked {
+			paths[access.Path] = true
+		}
+	}
+	return len(paths)
 }
 
 // maxSummary is how many lines are said of what was built.

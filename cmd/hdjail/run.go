@@ -126,7 +126,7 @@ func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, 
 		return exitRunFailed, err
 	}
 	config.Stdin, config.Stdout, config.Stderr = streams.in, streams.out, streams.err
-	record, err := a.recordRun(&config, view, o, args)
+	record, err := a.recordRun(ctx, &config, view, o, args)
 	if err != nil {
 		return exitRunFailed, err
 	}
@@ -135,7 +135,7 @@ func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, 
 	if err != nil {
 		return startStatus(err), err
 	}
-	return a.finishRun(ctx, o, record, mode, result)
+	return a.finishRun(o, record, mode, result)
 }
 
 // startStatus is the exit status of a command that could not be started.
