@@ -95,7 +95,7 @@ func openOps(flags string) (ops []string) {
 func socketPath(arg string) (path string, unix, ok bool) {
 	field := func(name string) string {
 		_, rest, found := strings.Cut(arg, name)
-		if !found {
+		if !found || rest == "" {
 			return ""
 		}
 		if rest[:1] != `"` {

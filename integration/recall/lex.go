@@ -72,7 +72,7 @@ func readTrace(r io.Reader) (*lexer, error) {
 func (l *lexer) line(line string) {
 	digits, text, _ := strings.Cut(line, " ")
 	pid, err := strconv.Atoi(digits)
-	if err != nil {
+	if err != nil || pid < 1 {
 		if !strings.HasPrefix(line, "[ Process") && !strings.HasPrefix(line, "strace: ") {
 			l.odd = append(l.odd, line)
 		}
@@ -200,7 +200,7 @@ func skipQuoted(text string, from int) int {
 			return i
 		}
 	}
-	return len(text)
+	return len(text) - 1
 }
 
 // skipNote returns the index of the end of a descriptor's note, which follows a digit or AT_FDCWD. Inside, strace escapes
