@@ -46,6 +46,7 @@ type comparison struct {
 	judge  *judge
 	theirs map[key]counts
 	opens  map[key]int // with an unknown outcome
+	empty  map[key]int // with an empty path
 	// expected are the verdicts of each key and outcome by the referee: any of them will do.
 	expected map[key]map[string][]string
 	ours     map[key]map[string]*access
@@ -54,7 +55,7 @@ type comparison struct {
 
 // compare judges an audit by what strace saw.
 func compare(seen []entry, d *document, j *judge) result {
-	c := &comparison{judge: j, theirs: map[key]counts{}, opens: map[key]int{}, expected: map[key]map[string][]string{},
+	c := &comparison{judge: j, theirs: map[key]counts{}, opens: map[key]int{}, empty: map[key]int{}, expected: map[key]map[string][]string{},
 		ours: map[key]map[string]*access{}}
 	for _, e := range seen {
 		c.addTheirs(e)
@@ -78,6 +79,10 @@ func compare(seen []entry, d *document, j *judge) result {
 
 func (c *comparison) addTheirs(e entry) {
 	k := key{e.op, e.path}
+	if e.empty {
+		c.empty[k]++
+		return
+	}
 	if c.theirs[k] == nil {
 		c.theirs[k], c.expected[k] = counts{}, map[string][]string{}
 	}
@@ -187,6 +192,9 @@ const fewOfStrace = 4
 // precision looks at one entry of the audit that strace may lack.
 func (c *comparison) precision(k key, errno string, a *access) {
 	extra := a.Count - c.theirs[k][errno]
+	if errno == "ENOENT" {
+		extra -= c.empty[k]
+	}
 	if total := c.counted(k).sum() - c.theirs[k].sum() - c.opens[k]; extra > total {
 		extra = total // another outcome of the same event, which is counted there
 	}

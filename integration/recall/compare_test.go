@@ -18,6 +18,7 @@ func sample(dir string) string {
 10 access("/etc/passwd", F_OK) = 0
 10 openat(AT_FDCWD<D>, "/etc/passwd", O_WRONLY) = -1 EROFS (Read-only file system)
 10 access("/nowhere/at/all", F_OK) = -1 ENOENT (No such file or directory)
+10 mkdir("", 0777) = -1 ENOENT (No such file or directory)
 10 access("gone", F_OK) = -1 ENOENT (No such file or directory)
 10 stat("/", {st_mode=S_IFDIR|0755, st_size=4096, ...}) = 0
 10 getdents64(3</etc>, 0x1 /* 2 entries */, 32768) = 280
@@ -48,6 +49,7 @@ func faithful(dir string) []written {
 		{"probe", "/", nil, "allowed", 1, nil, nil},
 		{"list", "/etc", nil, "leaked", 1, nil, nil},
 		{"readlink", "/proc/self/cwd", nil, "allowed", 1, nil, nil},
+		{"create", dir, "ENOENT", "absent", 1, nil, nil}, // nothing was typed
 		// What strace, or the kernel, did beside.
 		{"exec", "/usr/bin/strace", nil, "leaked", 1, map[string]any{"pid": 9, "exe": "/usr/bin/strace"}, nil},
 		{"readlink", "/proc/<pid>/fd/3", nil, "allowed", 900, map[string]any{"pid": 9, "exe": "/usr/bin/strace"}, nil},

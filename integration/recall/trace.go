@@ -14,6 +14,8 @@ type entry struct {
 	noFollow bool
 	// open tells that the outcome is not known: the process died in the call.
 	open bool
+	// empty tells that the typed path was empty: it is not compared, and excuses what an audit makes of it.
+	empty bool
 }
 
 // directory is a working directory. All that inherit it share it, so a note of any of them tells where it is.
@@ -32,6 +34,8 @@ type use struct {
 	call  *call
 	cwd   *directory
 	group int
+	// empty tells that the path in hand was typed as "".
+	empty bool
 }
 
 // tracer follows the processes of a trace.
@@ -77,7 +81,7 @@ func (t *tracer) began(c *call) {
 			p.fs.cwd.path = path
 		}
 	}
-	t.uses = append(t.uses, use{c, p.fs.cwd, p.group})
+	t.uses = append(t.uses, use{call: c, cwd: p.fs.cwd, group: p.group})
 	switch c.name {
 	case "clone", "clone3", "fork", "vfork":
 		t.forked(p, c)
@@ -155,8 +159,9 @@ func (u use) entries() []entry {
 	for _, a := range s.paths {
 		flags := argAt(c, s.flags)
 		path, ok := u.resolve(a.dir, a.path)
-		if text, _ := quoted(argAt(c, a.path)); !ok && text == "" && c.name == "execveat" && strings.Contains(flags, "AT_EMPTY_PATH") {
-			path, ok = note(argAt(c, a.dir))
+		if u.empty && strings.Contains(flags, "AT_EMPTY_PATH") {
+			path, u.empty = strings.TrimSuffix(path, "/"), false
+			ok = ok && c.name == "execveat"
 		}
 		if ok {
 			list = append(list, u.list([]string{a.op}, path, s.noFollow || strings.Contains(flags, "NOFOLLOW"))...)
@@ -184,7 +189,7 @@ func (u use) list(ops []string, path string, noFollow bool) (list []entry) {
 		path = normal(path, u.group)
 	}
 	for _, op := range ops {
-		e := entry{op: op, path: path, errno: u.call.errno, noFollow: noFollow}
+		e := entry{op: op, path: path, errno: u.call.errno, noFollow: noFollow, empty: u.empty}
 		if u.call.result == "?" {
 			e.open, e.errno = true, ""
 		}
@@ -193,14 +198,14 @@ func (u use) list(ops []string, path string, noFollow bool) (list []entry) {
 	return list
 }
 
-// resolve makes the path of an argument absolute; not for an empty one, one that strace could not read, or a base that it
-// does not know.
-func (u use) resolve(dir, path int) (string, bool) {
+// resolve makes the path of an argument absolute; not one that strace could not read, or with a base that it does not know.
+func (u *use) resolve(dir, path int) (string, bool) {
 	text, ok := quoted(argAt(u.call, path))
-	if !ok || text == "" {
+	if !ok {
 		return "", false
 	}
-	if text[0] == '/' {
+	u.empty = text == ""
+	if strings.HasPrefix(text, "/") {
 		return text, true
 	}
 	if dir < 0 {
