@@ -73,9 +73,9 @@ func (a *access) errno() string {
 	return *a.Errno
 }
 
-// stracesOwn tells that strace itself did it first.
+// stracesOwn tells that strace itself did it first, or what became strace.
 func (a *access) stracesOwn() bool {
-	return a.Process != nil && filepath.Base(a.Process.Exe) == "strace" || a.Op == "exec" && filepath.Base(a.Path) == "strace"
+	return a.Process != nil && slices.Contains([]string{"strace", "hdjail"}, filepath.Base(a.Process.Exe)) || a.Op == "exec" && filepath.Base(a.Path) == "strace"
 }
 
 // kernels tells that no system call of the build named the path.

@@ -49,6 +49,7 @@ func (r result) measures(d *document) []measure {
 		{name: "recall outside the whitelist", got: r.outsideMatched, of: r.outside, gate: 1},
 		{name: "agreement of verdicts", got: r.sameVerdict, of: r.judged, gate: 1},
 		{name: "agreement of outcomes", got: r.agreed, of: r.compared, gate: outcome},
+		{name: "agreement of processes", got: r.rightly, of: r.attributed, gate: 1},
 		{name: "unexplained entries", got: r.unexplained, forbidden: true},
 		{name: "explained entries", got: r.explained, gate: -1},
 		{name: "unreadable paths", got: r.unreadable, gate: -1},

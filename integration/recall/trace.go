@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,8 +16,16 @@ type entry struct {
 	noFollow bool
 	// open tells that the outcome is not known: the process died in the call.
 	open bool
+	by   actor
 	// empty tells that the typed path was empty: it is not compared, and excuses what an audit makes of it.
 	empty bool
+}
+
+// actor is a program that was started: the pid that it was started in, which is not that of its forks, and the file, without
+// links. exe is empty if it is not known, as of a script; pid is 0 for what is still strace.
+type actor struct {
+	pid int
+	exe string
 }
 
 // directory is a working directory. All that inherit it share it, so a note of any of them tells where it is.
@@ -27,6 +37,7 @@ type process struct {
 	fs *struct{ cwd *directory }
 	// group is the pid that the task's /proc/self has.
 	group int
+	actor actor
 }
 
 // use is a call with what it stood in when it began.
@@ -34,6 +45,7 @@ type use struct {
 	call  *call
 	cwd   *directory
 	group int
+	actor actor
 	// empty tells that the path in hand was typed as "".
 	empty bool
 }
@@ -81,7 +93,7 @@ func (t *tracer) began(c *call) {
 			p.fs.cwd.path = path
 		}
 	}
-	t.uses = append(t.uses, use{call: c, cwd: p.fs.cwd, group: p.group})
+	t.uses = append(t.uses, use{call: c, cwd: p.fs.cwd, group: p.group, actor: p.actor})
 	switch c.name {
 	case "clone", "clone3", "fork", "vfork":
 		t.forked(p, c)
@@ -95,7 +107,7 @@ func (t *tracer) forked(p *process, c *call) {
 		return
 	}
 	text := strings.Join(c.args, ",")
-	n := &process{fs: p.fs, group: child}
+	n := &process{fs: p.fs, group: child, actor: p.actor}
 	if !strings.Contains(text, "CLONE_FS") {
 		n.fs = &struct{ cwd *directory }{p.fs.cwd}
 	}
@@ -119,6 +131,9 @@ func (t *tracer) ended(c *call) {
 			}
 			p.fs.cwd = &directory{filepath.Clean(guess)}
 		}
+	case "execve", "execveat":
+		p.actor = actor{c.pid, program(c, p.fs.cwd.path)}
+		p.group = c.pid
 	case "fchdir":
 		if path, ok := note(c.args[0]); ok {
 			p.fs.cwd = &directory{path}
@@ -128,6 +143,28 @@ func (t *tracer) ended(c *call) {
 			p.fs.cwd.path = path
 		}
 	}
+}
+
+// program is the file that an exec runs, as the host has it; empty if that is a script, or gone.
+func program(c *call, cwd string) string {
+	path, ok := quoted(c.args[0])
+	if !ok {
+		return ""
+	}
+	path, err := filepath.EvalSymlinks(absolute(cwd, path))
+	if err != nil {
+		return ""
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(file, head); err != nil || string(head) != "\x7fELF" {
+		return ""
+	}
+	return path
 }
 
 // entries are the accesses of one call. What names no path, or one that could not be read, has none.
@@ -181,7 +218,11 @@ func (u use) socket() []entry {
 	if path == "" {
 		return nil
 	}
-	return u.list([]string{"connect"}, path, false)
+	op := "connect"
+	if u.call.name == "bind" && unix {
+		op = "create"
+	}
+	return u.list([]string{op}, path, op == "create")
 }
 
 func (u use) list(ops []string, path string, noFollow bool) (list []entry) {
@@ -189,7 +230,7 @@ func (u use) list(ops []string, path string, noFollow bool) (list []entry) {
 		path = normal(path, u.group)
 	}
 	for _, op := range ops {
-		e := entry{op: op, path: path, errno: u.call.errno, noFollow: noFollow, empty: u.empty}
+		e := entry{op: op, path: path, errno: u.call.errno, noFollow: noFollow, empty: u.empty, by: u.actor}
 		if u.call.result == "?" {
 			e.open, e.errno = true, ""
 		}
