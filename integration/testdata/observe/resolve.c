@@ -158,11 +158,51 @@ static int change_root(const char *dir)
 	return refused(-1) ? 0 : 1;
 }
 
+static const char *host;
+
+// What only this host has, outside of the whitelist but for part/shown.
+static int on_host(const char *dir)
+{
+	char path[4096], line[4200];
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	char *argv[] = {"x", 0}, *envp[] = {0};
+	snprintf(path, sizeof path, "%s/\033[31mred\n", host);
+	touch(path);
+	if (symlink(path, "red"))
+		die("red");
+	touch("red");
+	snprintf(path, sizeof path, "%s/part/f", host);
+	touch(path);
+	snprintf(path, sizeof path, "%s/part/shown/f", host);
+	if (touch(path))
+		die(path);
+	snprintf(path, sizeof path, "%s/part", host);
+	int d = open(path, O_RDONLY | O_DIRECTORY);
+	while (syscall(SYS_getdents64, d, line, sizeof line) > 0)
+		;
+	snprintf(a.sun_path, sizeof a.sun_path, "%s/socket", host);
+	connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&a, sizeof a);
+	snprintf(path, sizeof path, "%s/program", host);
+	snprintf(line, sizeof line, "#!%s\n", path);
+	make("script", line, 0700);
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			execve(i ? "script" : path, argv, envp);
+			_exit(0);
+		}
+		reap(child);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct attack attacks[] = {{"dotdot", dotdot}, {"link-out", link_out}, {"loops", loops}, {"descriptors", descriptors},
 		{"fexec", fexec}, {"nothing", nothing}, {"proc-root", proc_root}, {"other-cwd", other_cwd}, {"thread-chdir", thread_chdir},
 		{"unshare-chdir", unshare_chdir}, {"cwd-removed", cwd_removed}, {"cwd-renamed", cwd_renamed},
-		{"called-deleted", called_deleted}, {"chroot", change_root}, {0}};
+		{"called-deleted", called_deleted}, {"chroot", change_root}, {"host", on_host}, {0}};
+
+	host = argc > 3 ? argv[3] : "";
 	return choose(attacks, argc, argv);
 }
