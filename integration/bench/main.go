@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // bench is one run of the program: where the parts live and what has been seen on the way.
@@ -32,6 +33,8 @@ type bench struct {
 	specs int
 	// peak is the largest resident set of any hdjail process so far, in bytes.
 	peak int64
+	// cpu is the processor time of the last command and of what it waited for.
+	cpu time.Duration
 }
 
 // suite is every table in the order of printing.
@@ -44,6 +47,7 @@ var suite = []struct {
 	{"many", (*bench).measureMany},
 	{"tree", (*bench).measureTree},
 	{"links", (*bench).measureLinks},
+	{"observe", (*bench).measureObserve},
 	{"memory", (*bench).reportMemory},
 }
 

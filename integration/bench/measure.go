@@ -40,18 +40,22 @@ type table struct {
 	contenders []contender
 	// settle has everything written to the disk before each turn, so that none waits for another's data.
 	settle bool
+	// cpu has the processor time printed, too.
+	cpu bool
 }
 
 // summary is the distribution of one contender's rounds.
 type summary struct {
 	low, median, high time.Duration
+	// cpu is the median of the processor time.
+	cpu time.Duration
 }
 
 // summarize returns the quartiles of at least one sample.
 func summarize(samples []time.Duration) summary {
 	sorted := slices.Sorted(slices.Values(samples))
 	at := func(quarter int) time.Duration { return sorted[(len(sorted)-1)*quarter/4] }
-	return summary{at(1), at(2), at(3)}
+	return summary{low: at(1), median: at(2), high: at(3)}
 }
 
 // compare runs the table's contenders in turns, after one round that does not count, and prints the result. Ratios are to
@@ -66,7 +70,7 @@ func (b *bench) compare(t table) error {
 		}
 		present = append(present, c)
 	}
-	samples := map[string][]time.Duration{}
+	samples, cpu := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for round := range t.rounds + 1 {
 		for _, c := range present {
 			if t.settle {
@@ -80,12 +84,17 @@ func (b *bench) compare(t table) error {
 			}
 			if round > 0 {
 				samples[c.name] = append(samples[c.name], took/time.Duration(max(t.per, 1)))
+				cpu[c.name] = append(cpu[c.name], b.cpu/time.Duration(max(t.per, 1)))
 			}
 		}
 	}
 	results := map[string]summary{}
 	for name, s := range samples {
-		results[name] = summarize(s)
+		r := summarize(s)
+		if t.cpu {
+			r.cpu = summarize(cpu[name]).median
+		}
+		results[name] = r
 	}
 	fmt.Fprintf(b.out, "\n== %s (%d rounds)\n", t.title, t.rounds)
 	if len(absent) > 0 {
@@ -97,16 +106,22 @@ func (b *bench) compare(t table) error {
 // render prints one line a contender.
 func render(out io.Writer, present []contender, results map[string]summary) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tmedian\tquartiles\tto the first\tasked\t")
 	first := results[present[0].name].median
+	processor := func(text string) string {
+		if results[present[0].name].cpu == 0 {
+			return ""
+		}
+		return text + "\t"
+	}
+	fmt.Fprintln(w, "\tmedian\tquartiles\tto the first\t"+processor("processor")+"asked\t")
 	longest := 0
 	for _, c := range present {
 		longest = max(longest, len(c.name))
 	}
 	for _, c := range present {
 		r := results[c.name]
-		fmt.Fprintf(w, "%-*s\t%s\t%s - %s\t%.2f\t%s\t\n", longest, c.name, short(r.median), short(r.low), short(r.high),
-			float64(r.median)/float64(first), c.asked.verdict(r.median, results))
+		fmt.Fprintf(w, "%-*s\t%s\t%s - %s\t%.2f\t%s%s\t\n", longest, c.name, short(r.median), short(r.low), short(r.high),
+			float64(r.median)/float64(first), processor(short(r.cpu)), c.asked.verdict(r.median, results))
 	}
 	return w.Flush()
 }
@@ -121,7 +136,7 @@ func (t target) verdict(median time.Duration, results map[string]summary) string
 		return ""
 	}
 	ratio := float64(median) / float64(reference.median)
-	return fmt.Sprintf("%.1f x %s: %s, %.2f", t.ratio, t.of, judge(ratio <= t.ratio), ratio)
+	return fmt.Sprintf("%g x %s: %s, %.2f", t.ratio, t.of, judge(ratio <= t.ratio), ratio)
 }
 
 func judge(met bool) string {
@@ -134,6 +149,8 @@ func judge(met bool) string {
 // short writes a duration with three digits or so.
 func short(d time.Duration) string {
 	switch {
+	case d < 100*time.Microsecond:
+		return fmt.Sprintf("%.2f µs", float64(d)/1e3)
 	case d < 10*time.Millisecond:
 		return fmt.Sprintf("%.2f ms", float64(d)/1e6)
 	case d < time.Second:
@@ -160,6 +177,7 @@ func (b *bench) timedIn(environment []string, argv ...string) (time.Duration, er
 	if err != nil {
 		return 0, fmt.Errorf("run %q: %w\n%s", argv[0], err, output.Bytes())
 	}
+	b.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && argv[0] == b.hdjail {
 		b.peak = max(b.peak, usage.Maxrss<<10)
 	}

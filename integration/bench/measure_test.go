@@ -15,9 +15,9 @@ func TestSummarize(t *testing.T) {
 		samples []time.Duration
 		want    summary
 	}{
-		{"one sample is all of its quartiles", []time.Duration{7 * ms}, summary{7 * ms, 7 * ms, 7 * ms}},
-		{"order does not matter", []time.Duration{5 * ms, 1 * ms, 4 * ms, 2 * ms, 3 * ms}, summary{2 * ms, 3 * ms, 4 * ms}},
-		{"an outlier moves no quartile", []time.Duration{1 * ms, 2 * ms, 3 * ms, 4 * ms, 900 * ms}, summary{2 * ms, 3 * ms, 4 * ms}},
+		{"one sample is all of its quartiles", []time.Duration{7 * ms}, summary{low: 7 * ms, median: 7 * ms, high: 7 * ms}},
+		{"order does not matter", []time.Duration{5 * ms, 1 * ms, 4 * ms, 2 * ms, 3 * ms}, summary{low: 2 * ms, median: 3 * ms, high: 4 * ms}},
+		{"an outlier moves no quartile", []time.Duration{1 * ms, 2 * ms, 3 * ms, 4 * ms, 900 * ms}, summary{low: 2 * ms, median: 3 * ms, high: 4 * ms}},
 	} {
 		if got := summarize(test.samples); got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
@@ -68,6 +68,21 @@ theirs  20.0 ms  20.0 ms - 20.0 ms          2.00
 `
 	if got := out.String(); strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestComparePrintsProcessorTime(t *testing.T) {
+	var out strings.Builder
+	b := &bench{ctx: t.Context(), out: &out}
+	spend := func(int) (time.Duration, error) {
+		b.cpu = 4 * time.Second
+		return 2 * time.Second, nil
+	}
+	if err := b.compare(table{title: "t", rounds: 1, per: 1e6, cpu: true, contenders: []contender{{name: "ours", run: spend}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(out.String()); !strings.Contains(strings.Join(got, " "), "processor asked ours 2.00 µs 2.00 µs - 2.00 µs 1.00 4.00 µs") {
+		t.Errorf("got %s", out.String())
 	}
 }
 
