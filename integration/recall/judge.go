@@ -42,6 +42,9 @@ func (j *judge) verdicts(e entry) []string {
 	case slices.Contains(present, e.errno), e.errno == "ELOOP" && e.noFollow, e.errno == "EINVAL" && e.op == "readlink":
 		return j.visible(e)
 	case slices.Contains(absent, e.errno):
+		if e.op == "rename" || e.op == "link" {
+			return nil // which of the two paths is missing, the errno does not tell
+		}
 		return j.missing(e)
 	}
 	return nil
