@@ -15,7 +15,6 @@ import (
 
 // TestObserverKilled: a supervisor that dies takes the build with it, and no record poses as a whole one.
 func TestObserverKilled(t *testing.T) {
-	needObserver(t)
 	for _, user := range who {
 		const looper = "while :; do test -e /no/such/file-98767; done"
 		dir := openDir(t, user)
@@ -51,7 +50,6 @@ func TestObserverKilled(t *testing.T) {
 
 // TestObserveTwo: two jails at once, and no access in the wrong audit.
 func TestObserveTwo(t *testing.T) {
-	needObserver(t)
 	for _, user := range who {
 		dir := openDir(t, user)
 		audits := [2]string{filepath.Join(dir, "audit0.json"), filepath.Join(dir, "audit1.json")}
@@ -88,7 +86,6 @@ func TestObserveTwo(t *testing.T) {
 // TestObserveHost has things outside the whitelist that no distribution has, which only root can make: a socket, a name that
 // moves the cursor, a link to each, a dynamic loader, a directory that is there in part.
 func TestObserveHost(t *testing.T) {
-	needObserver(t)
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make files outside of temporary directories and homes")
 	}
@@ -99,40 +96,41 @@ func TestObserveHost(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(host) })
 	tools := attackers(t)
 	prepareHost(t, host)
-	shown := filepath.Join(host, "part", "shown")
-	for _, mode := range []string{"log", "hide"} {
-		for _, user := range who {
-			t.Run(mode+"/"+user, func(t *testing.T) {
-				dir := openDir(t, user)
-				work, audit := filepath.Join(dir, "D"), filepath.Join(dir, "audit.json")
-				if out, err := as(t, user, "mkdir", work).CombinedOutput(); err != nil {
-					t.Fatalf("%s", out)
-				}
-				args := []string{hdjail, "--store", filepath.Join(dir, "store"), "run", "--mode", mode, "--rw", work, "--ro", tools, "--ro", shown, "--audit", audit}
-				if mode == "hide" {
-					args = append(args, "--host", "coreutils")
-				}
-				out, err := as(t, user, append(args, "--", filepath.Join(tools, "resolve"), "host", work, host)...).CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v: %s", err, out)
-				}
-				if bytes.ContainsRune(out, '\x1b') {
-					t.Errorf("escape codes reach the terminal: %q", out)
-				}
-				r := readRecord(t, audit)
-				list := expected{op: "list", path: host + "/part", verdict: "leaked", least: 2}
-				if mode == "hide" { // what is hidden is not listed, and the directory is an ancestor of what is shown
-					list.verdict = "allowed"
-				}
-				for _, want := range []expected{list, read(host + "/\x1b[31mred\n"), read("D/red"), {op: "connect", path: host + "/socket", verdict: outside},
-					{op: "exec", path: "D/script", errno: "*", verdict: "*"},
-					{op: "exec", path: host + "/program", verdict: outside, least: 2}, own("read", host+"/part/shown/f"), read(host + "/part/f")} {
-					want = want.in(mode, work)
-					if got := r.count(want); got < max(want.least, 1) {
-						t.Errorf("%s: found %d times, want %d: %s", want, got, max(want.least, 1), r.like(want))
-					}
-				}
-			})
+	for _, s := range settings() {
+		t.Run(s.mode+"/"+s.user, func(t *testing.T) { observeHost(t, s, tools, host) })
+	}
+}
+
+func observeHost(t *testing.T, s setting, tools, host string) {
+	t.Helper()
+	dir := openDir(t, s.user)
+	work, audit := filepath.Join(dir, "D"), filepath.Join(dir, "audit.json")
+	if out, err := as(t, s.user, "mkdir", work).CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	args := []string{hdjail, "--store", filepath.Join(dir, "store"), "run", "--mode", s.mode, "--rw", work, "--ro", tools,
+		"--ro", filepath.Join(host, "part", "shown"), "--audit", audit}
+	if s.mode == "hide" {
+		args = append(args, "--host", "coreutils")
+	}
+	out, err := as(t, s.user, append(args, "--", filepath.Join(tools, "resolve"), "host", work, host)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if bytes.ContainsRune(out, '\x1b') {
+		t.Errorf("escape codes reach the terminal: %q", out)
+	}
+	r := readRecord(t, audit)
+	list := expected{op: "list", path: host + "/part", verdict: "leaked", least: 2}
+	if s.mode == "hide" { // what is hidden is not listed, and the directory is an ancestor of what is shown
+		list.verdict = "allowed"
+	}
+	for _, want := range []expected{list, read(host + "/\x1b[31mred\n"), read("D/red"), {op: "connect", path: host + "/socket", verdict: outside},
+		{op: "exec", path: "D/script", errno: "*", verdict: "*"}, {op: "exec", path: host + "/program", verdict: outside, least: 2},
+		own("read", host+"/part/shown/f"), read(host + "/part/f")} {
+		want = want.in(s.mode, work)
+		if got := r.count(want); got < max(want.least, 1) {
+			t.Errorf("%s: found %d times, want %d: %s", want, got, max(want.least, 1), r.like(want))
 		}
 	}
 }

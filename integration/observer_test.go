@@ -1,26 +1,31 @@
 package integration
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"testing"
 )
 
-// needObserver ends the test where the binary cannot write an audit. HDJAIL_TEST_OBSERVER=1 makes that a failure.
-func needObserver(t *testing.T) {
-	t.Helper()
-	help, err := exec.Command(hdjail, "run", "--help").CombinedOutput()
-	switch {
-	case err != nil:
-		t.Fatalf("%v: %s", err, help)
-	case bytes.Contains(help, []byte("--audit")):
-	case os.Getenv("HDJAIL_TEST_OBSERVER") != "":
-		t.Fatal("hdjail run has no --audit")
-	default:
-		t.Skip("hdjail run has no --audit yet")
+// setting is who runs a jail in which mode.
+type setting struct{ mode, user string }
+
+// settings are those in which each observed run is made: both modes and both users, and with HDJAIL_TEST_OBSERVE=all each
+// mode with each user, which takes twice as long.
+func settings() (list []setting) {
+	for _, mode := range []string{"log", "hide"} {
+		for _, user := range who {
+			root := os.Geteuid() == 0
+			if user == "root" && !root || root && !everything() && (mode == "log") != (user == "root") {
+				continue
+			}
+			list = append(list, setting{mode, user})
+		}
 	}
+	return list
 }
+
+// everything reports whether long tests are wanted.
+func everything() bool { return os.Getenv("HDJAIL_TEST_OBSERVE") == "all" }
 
 // needProgram ends the test where a program is not installed that scripts/needs lists as optional.
 func needProgram(t *testing.T, name string) {
