@@ -47,7 +47,9 @@ var suite = []struct {
 	{"many", (*bench).measureMany},
 	{"tree", (*bench).measureTree},
 	{"links", (*bench).measureLinks},
-	{"observe", (*bench).measureObserve},
+	{"observe", (*bench).measureObserved},
+	{"observe-call", (*bench).measureCall},
+	{"observe-memory", (*bench).measureRecord},
 	{"memory", (*bench).reportMemory},
 }
 

@@ -13,8 +13,10 @@ import (
 
 // workload is a build whose accesses are recorded. example is the spec that names its source.
 type workload struct {
-	name, example, script string
-	rounds                int
+	name, example string
+	// prepare runs outside of the measurement, script inside.
+	prepare, script string
+	rounds          int
 	// asked bounds the ratio of a full log to the bare command.
 	asked float64
 }
@@ -22,34 +24,36 @@ type workload struct {
 func (b *bench) workloads() []workload {
 	jobs := fmt.Sprint(" -j", runtime.NumCPU())
 	return []workload{
-		{"compile of zlib", "zlib.yaml", "./configure && make" + jobs, b.rounds, 1.08},
-		{"compile of Lua", "lua.yaml", "make" + jobs + " linux", b.rounds, 1.08},
-		{"configure && make of hello", "hello.yaml", "./configure --disable-nls --disable-dependency-tracking && make" + jobs, max(1, b.rounds/3), 1.25},
+		{"compile of zlib", "zlib.yaml", "./configure", "make" + jobs, b.rounds, 1.08},
+		{"compile of Lua", "lua.yaml", "true", "make" + jobs + " linux", b.rounds, 1.08},
+		{"configure && make of hello", "hello.yaml", "true", "./configure --disable-nls --disable-dependency-tracking && make" + jobs,
+			max(1, b.rounds/3), 1.25},
 	}
 }
 
-// measureObserve compares builds that are recorded with the bare command, and measures the price of one call and of memory.
-func (b *bench) measureObserve() error {
+// observes reports whether the binary can record at all.
+func (b *bench) observes() bool {
 	help, err := exec.CommandContext(b.ctx, b.hdjail, "run", "--help").Output()
-	if err != nil || !bytes.Contains(help, []byte("--audit")) {
-		fmt.Fprintln(b.out, "\n== left out: hdjail run has no --audit")
-		return err
+	if err == nil && bytes.Contains(help, []byte("--audit")) {
+		return true
 	}
-	peak := b.peak // memory has a target of its own here
+	fmt.Fprintln(b.out, "\n== left out: hdjail run has no --audit")
+	return false
+}
+
+// measureObserved compares builds that are recorded with the bare command.
+func (b *bench) measureObserved() error {
+	if !b.observes() {
+		return nil
+	}
+	peak := b.peak // memory has a target of its own where accesses are recorded
 	defer func() { b.peak = peak }()
 	for _, w := range b.workloads() {
 		if err := b.measureWorkload(w); err != nil {
 			return err
 		}
 	}
-	program, err := b.makeStat()
-	if err != nil {
-		return err
-	}
-	if err := b.measureCall(program); err != nil {
-		return err
-	}
-	return b.measureRecord(program)
+	return nil
 }
 
 // source returns the archive of an example, fetched into the bench's store.
@@ -83,7 +87,7 @@ func (b *bench) measureWorkload(w workload) error {
 	build := []string{"sh", "-c", "cd " + dir + " && { " + w.script + "; }"}
 	in := func(run func(argv ...string) (time.Duration, error), argv ...string) func(int) (time.Duration, error) {
 		return func(int) (time.Duration, error) {
-			if _, err := b.timed("sh", "-ec", `rm -rf "$1"; mkdir "$1"; tar -xf "$2" -C "$1" --strip-components=1`, "sh", dir, archive); err != nil {
+			if _, err := b.timed("sh", "-ec", `rm -rf "$1"; mkdir "$1"; tar -xf "$2" -C "$1" --strip-components=1; cd "$1"; `+w.prepare, "sh", dir, archive); err != nil {
 				return 0, err
 			}
 			return run(append(argv, build...)...)
@@ -127,7 +131,7 @@ int main(int argc, char **argv)
 
 func (b *bench) makeStat() (string, error) {
 	program := filepath.Join(b.dir, "calls", "stat")
-	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
 		return "", err
 	}
 	if err := os.WriteFile(program+".c", []byte(statSource), 0o644); err != nil {
@@ -138,7 +142,13 @@ func (b *bench) makeStat() (string, error) {
 }
 
 // measureCall is the price of one call, the start of the jail spread over all of them.
-func (b *bench) measureCall(program string) error {
+func (b *bench) measureCall() error {
+	program, err := b.makeStat()
+	if err != nil || !b.observes() {
+		return err
+	}
+	peak := b.peak
+	defer func() { b.peak = peak }()
 	const calls = 1000000
 	loop := []string{program, fmt.Sprint(calls), "1"}
 	jailed := func(options ...string) func(int) (time.Duration, error) {
@@ -163,7 +173,13 @@ func (b *bench) measureCall(program string) error {
 
 // measureRecord is hdjail's memory for a large record. The kernel reports the largest resident set of the process and of the
 // children that it waited for, and these are small.
-func (b *bench) measureRecord(program string) error {
+func (b *bench) measureRecord() error {
+	program, err := b.makeStat()
+	if err != nil || !b.observes() {
+		return err
+	}
+	peak := b.peak
+	defer func() { b.peak = peak }()
 	const events, distinct, asked = 1000000, 100000, 128 << 20
 	b.peak = 0
 	took, err := b.jailed("run", "--mode", "log", "--ro", filepath.Dir(program), "--audit", filepath.Join(b.dir, "audit.json"), "--",
