@@ -201,12 +201,7 @@ type Call struct {
 
 // Look finds a notification in the table. A foreign ABI is not found.
 func Look(table *policies.CallTable, n *Notification) (c Call, found bool) {
-	for abi := policies.AMD64; abi <= policies.I386; abi++ {
-		if n.Arch == abi.AuditArch() {
-			c.ABI, found = abi, true
-		}
-	}
-	if found {
+	if c.ABI, found = policies.ABIOf(n.Arch); found {
 		c.Name, c.Traced, c.Refused = table.Find(c.ABI, int(n.Nr), &n.Args)
 		found = c.Name != ""
 	}

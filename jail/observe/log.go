@@ -191,11 +191,12 @@ func (l *Log) End(p *Pending, valid bool) {
 			&pendingPath{path: []byte(opened.path), look: opened.look, follow: true, resolved: true, implicit: true})
 	}
 	if p.call.Traced.Kind == policies.KindExec && p.errno == 0 {
-		l.processes.execute(p.task, p.paths[0].look.resolved, p.directory, slices.Clone(p.argv), p.truncated)
+		l.processes.execute(p)
 	}
 }
 
-// EndKnown is End where the kernel's answer is known.
+// EndKnown is End where the kernel's answer is known. For an exec that went well it is called while the task is stopped, with
+// the new program in place.
 func (l *Log) EndKnown(p *Pending, errno syscall.Errno) {
 	p.errno, p.inferred = errno, false
 	l.End(p, true)

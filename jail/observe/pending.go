@@ -52,6 +52,9 @@ type Pending struct {
 	buffers   [2][]byte
 }
 
+// Named reports, between Log.Begin and Log.End, whether the call names anything: if not, how it ends is of no interest.
+func (p *Pending) Named() bool { return p.n > 0 }
+
 // pendingPath is one path of a call.
 type pendingPath struct {
 	op     policies.Operation

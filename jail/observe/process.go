@@ -3,6 +3,7 @@ package observe
 import (
 	"bytes"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -253,15 +254,24 @@ func (p *processes) commandLine(tgid int) []string {
 	return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
 }
 
-// execute notes that a process goes on with another program, as far as can be told now.
-func (p *processes) execute(t *task, exe, cwd string, argv []string, truncated bool) {
+// execute notes that a process goes on with another program: as far as can be told now, or for certain if the kernel has
+// answered.
+func (p *processes) execute(call *Pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := t.group
-	if g.before == 0 {
-		g.before = g.program
+	g := call.task.group
+	started := audit.Process{PID: g.pid, Exe: call.paths[0].look.resolved, Argv: slices.Clone(call.argv), Truncated: call.truncated,
+		Cwd: call.directory, Parent: g.program}
+	if g.before != 0 {
+		started.Parent = g.before
 	}
-	g.program = p.add(audit.Process{PID: g.pid, Parent: g.before, Exe: exe, Argv: argv, Truncated: truncated, Cwd: cwd})
+	g.before = 0
+	if call.inferred {
+		g.before = started.Parent
+	} else if exe, ok := p.mem.link(strconv.Itoa(g.tgid) + "/exe"); ok && !strings.HasSuffix(exe, " (deleted)") {
+		started.Exe = exe
+	}
+	g.program = p.add(started)
 }
 
 // confirm looks whether the last exec of a process went well: the link to its program tells. One that did not is no
