@@ -27,7 +27,8 @@ type Tracer struct {
 }
 
 // Trace begins to trace a process, which waits meanwhile, and has loaded no filter yet. The kernel's refusal is an
-// *os.SyscallError. The tracer works until no process is left that it traces: Wait waits for that.
+// *os.SyscallError. The tracer works until no process is left that it traces: Wait waits for that. From then on this process
+// gets no SIGCHLD for children that stop.
 func Trace(pid int, o Options) (*Tracer, error) {
 	t := &Tracer{done: make(chan struct{})}
 	started := make(chan error)
@@ -36,6 +37,7 @@ func Trace(pid int, o Options) (*Tracer, error) {
 		// Tracees belong to a thread, which ends with the goroutine, as Prepare may have changed it. The kernel then kills
 		// those that are left.
 		runtime.LockOSThread()
+		noSignalForStops()
 		if errno := seize(pid); errno != 0 {
 			started <- os.NewSyscallError("ptrace", errno)
 			return
