@@ -179,7 +179,9 @@ func (r *Runner) run(ctx context.Context, c jail.Config, kind Observer) (result 
 	}
 	defer pinned.close()
 	if kind == ObserverPtrace && r.options.Warn != nil {
-		r.warnTraced.Do(func() { r.options.Warn("file accesses are recorded by ptrace: debuggers and strace do not work in jails") })
+		r.warnTraced.Do(func() {
+			r.options.Warn("file accesses are recorded by ptrace: debuggers and strace do not work in jails")
+		})
 	}
 	p, err := r.start(c, kind, root, pinned)
 	if err != nil {

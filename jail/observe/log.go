@@ -202,6 +202,10 @@ func (l *Log) EndKnown(p *Pending, errno syscall.Errno) {
 	l.End(p, true)
 }
 
+// Born looks at a process that has just been made, while the one that made it waits. An observer that sees this calls it, so
+// that no process is an orphan.
+func (l *Log) Born(pid int) { l.processes.born(pid) }
+
 func (l *Log) take(p *Pending, c *pendingPath, op policies.Operation) {
 	if c.unreadable == "" {
 		if canary := l.canaries[string(c.path)]; canary != nil {

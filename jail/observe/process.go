@@ -138,6 +138,18 @@ func (p *processes) meet(tid int) *task {
 	return p.follow(tid, g)
 }
 
+// born looks at a process that has been made. It may have ended already.
+func (p *processes) born(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.groups[pid] != nil {
+		return
+	}
+	if s := p.status(pid); s.pid != 0 && s.tgid == pid {
+		p.newGroup(s)
+	}
+}
+
 // newGroup looks at a process for the first time.
 func (p *processes) newGroup(s status) *group {
 	g := &group{tgid: s.tgid, pid: s.pid}

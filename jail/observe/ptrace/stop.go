@@ -10,9 +10,10 @@ const (
 	stopCall                // the filter asks about a call, which waits
 	stopResult              // a call has its result
 	stopExec                // the task runs another program
+	stopBirth               // the task has made a process
 	stopSignal              // a signal is about to be delivered
 	stopGroup               // all threads of the process are stopped, until a SIGCONT
-	stopNothing             // a task that begins, has made another one, or goes on after a group's stop
+	stopNothing             // a task that begins, has made a thread, or goes on after a group's stop
 )
 
 // PTRACE_EVENT_STOP, which golang.org/x/sys/unix does not have for every architecture.
@@ -29,6 +30,8 @@ func classify(ws unix.WaitStatus) (s stop, sig unix.Signal) {
 		return stopCall, 0
 	case unix.PTRACE_EVENT_EXEC:
 		return stopExec, 0
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
+		return stopBirth, 0
 	case eventStop:
 		if sig != unix.SIGTRAP { // the signal that has stopped the group
 			return stopGroup, 0

@@ -135,6 +135,12 @@ func (w *worker) see(tid int, ws unix.WaitStatus) {
 		w.result(tid, t)
 	case stopExec:
 		t = w.exec(tid, t)
+	case stopBirth:
+		child, errno := eventMessage(tid)
+		w.check("read an event's message", errno)
+		if errno == 0 {
+			w.options.Log.Born(int(child))
+		}
 	case stopGroup:
 		w.check("PTRACE_LISTEN", request(unix.PTRACE_LISTEN, tid, 0, 0))
 		return
