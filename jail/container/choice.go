@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -105,4 +107,56 @@ func traceFix(scope string) string {
 		return "an administrator runs: sysctl -w kernel.yama.ptrace_scope=1 (and puts it in /etc/sysctl.d), or runs hdjail as root"
 	}
 	return "run hdjail outside of strace and debuggers; a container runtime or security module around it must allow ptrace(2)"
+}
+
+// tryObserver has a throw-away child make one call that is seen by an observer (jail/reexec/probe.c). nil means that it works.
+func tryObserver(o Observer) error {
+	name := map[Observer]string{ObserverNotification: "hdjail-probe-listener", ObserverPtrace: "hdjail-probe-tracer"}[o]
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{name}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return syscall.Errno(exit.ExitCode())
+	}
+	return err
+}
+
+// probeObservers reports each observer and says which one is used: what is demanded, else the first that works. Without the
+// one that would be used no build runs, since all are recorded.
+func probeObservers(demanded Observer, try func(Observer) error) []jail.Feature {
+	rows := []struct {
+		observer   Observer
+		guarantees string
+		explain    func(error) error
+	}{
+		{ObserverNotification, "every call is seen, outcomes are inferred", listenerRefused},
+		{ObserverPtrace, "every call is seen, outcomes are the kernel's; slower; no debugger or strace inside", traceRefused},
+	}
+	used := -1
+	features := make([]jail.Feature, len(rows))
+	for i, row := range rows {
+		f := jail.Feature{Name: "observer " + string(row.observer), OK: true, Detail: row.guarantees}
+		if err := try(row.observer); err != nil {
+			f.OK, f.Detail, f.Lost = false, err.Error(), "file accesses cannot be recorded this way"
+			var u *jail.Unsupported
+			if errors.As(row.explain(err), &u) {
+				f.Fix = u.Fix
+			}
+		}
+		if demanded == row.observer || demanded == ObserverAuto && f.OK && used < 0 {
+			used = i
+		}
+		features[i] = f
+	}
+	if used < 0 {
+		used = 0
+	}
+	features[used].Required = true
+	if features[used].OK {
+		features[used].Detail = "used: " + features[used].Detail
+	} else {
+		features[used].Lost = "no build runs"
+	}
+	return features
 }
