@@ -94,13 +94,14 @@ func (p *processes) forget(tid int) {
 	unix.Close(t.fd)
 }
 
-// close ends the watch and returns all programs, by ID.
+// close ends the watch and returns all programs, by ID. It may be called again.
 func (p *processes) close() []audit.Process {
 	if p.poll >= 0 {
 		unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		p.watching.Wait()
 		unix.Close(p.poll)
 		unix.Close(p.wake)
+		p.poll = -1
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
