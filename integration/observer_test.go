@@ -254,9 +254,11 @@ func TestObserverChoice(t *testing.T) {
 	}{
 		{"listener", "", 0, "ptrace", "debuggers and strace do not work"},
 		{"action", "", 0, "ptrace", "debuggers and strace do not work"},
+		{"continue", "", 0, "ptrace", "debuggers and strace do not work"}, // before Linux 5.5
 		{"trace", "", 0, "notification", ""},
 		{"info", "ptrace", 0, "ptrace", ""}, // before Linux 5.3
 		{"listener", "notification", 125, "", "system call notification"},
+		{"continue", "notification", 125, "", "system call notification"},
 		{"trace", "ptrace", 125, "", "tracing by ptrace"},
 		{"info", "telepathy", 125, "", "HDJAIL_OBSERVER"},
 	} {

@@ -27,6 +27,7 @@ type observer struct {
 	scene    observe.Scene
 	canaries []string
 	watchers []watcher
+	unfit    error // the observer cannot work on this host, as its first call has shown; nil if it can
 	identity identity
 	setIDs   bool
 }
@@ -88,7 +89,7 @@ func (o *observer) serve(listener *os.File, init *libcontainer.Process, fields [
 	for i := range handlers {
 		handlers[i] = &handler{log: o.log, table: o.table}
 	}
-	s, err := seccomp.Supervise(listener, handlers, o.prepare)
+	s, err := seccomp.Supervise(listener, handlers, o.prepare, func() { init.Signal(os.Kill) })
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -153,13 +154,25 @@ func (o *observer) finish() {
 		return
 	}
 	for _, w := range o.watchers {
-		if err := w.Wait(); err != nil {
+		err := w.Wait()
+		if errors.Is(err, seccomp.ErrNoContinue) {
+			o.unfit = listenerRefused(err)
+		}
+		if err != nil {
 			o.log.Incomplete("the " + string(o.kind) + " observer missed something: " + err.Error())
 		}
 	}
 	if err := o.log.Close(); err != nil {
 		o.log.Incomplete(err.Error())
 	}
+}
+
+// explain is the error of a jail that did not start: it may be the observer's.
+func (o *observer) explain(err error) error {
+	if o != nil && o.unfit != nil {
+		return o.unfit
+	}
+	return err
 }
 
 // handler is one worker's.

@@ -146,7 +146,7 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 	p.output.finish()
 	p.terminal.close()
 	p.finish(&result, state)
-	if failed != nil {
+	if failed = p.observer.explain(failed); failed != nil {
 		return result, failed
 	}
 	if ctx.Err() != nil {

@@ -155,6 +155,7 @@ func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
 	result, err := r.run(ctx, c, r.choose(c))
 	if r.options.Observer == ObserverAuto && withoutListener(err) && r.choose(c) == ObserverNotification {
 		r.noListener.Store(true)
+		c.Log.Restart()
 		result, err = r.run(ctx, c, ObserverPtrace)
 	}
 	return result, err

@@ -103,6 +103,15 @@ func NewLog(o Options, began time.Time) *Log {
 	return l
 }
 
+// Restart forgets everything that a jail's observer has brought so far: it could not work, and the jail starts again with
+// another one. It comes after Close.
+func (l *Log) Restart() {
+	if l.processes != nil {
+		l.processes.close()
+	}
+	*l = *NewLog(l.options, l.began)
+}
+
 // Open looks at the jail. It is called once, before the first call.
 func (l *Log) Open(s Scene) error {
 	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
