@@ -50,7 +50,7 @@ func (r recorded) counts() map[string]int {
 // observedRun is one command in a jail, by an observer.
 type observedRun struct {
 	user, observer string
-	dir            string // where the store and the audit are, for several runs
+	dir            string   // where the store and the audit are, for several runs
 	before         []string // what runs hdjail
 	flags, command []string
 }
