@@ -159,7 +159,7 @@ func (l *Log) Event(name, path, detail string) {
 // Begin reads what a call names and infers how it will end. The caller waits meanwhile.
 func (l *Log) Begin(p *Pending, c Call) {
 	p.decode(c, l.view.proc)
-	p.task = l.processes.at(c.TID)
+	p.task, p.program = l.processes.at(c.TID)
 	p.inferred = c.Refused == 0
 	for i := range p.n {
 		errno := c.Refused

@@ -48,6 +48,7 @@ type Pending struct {
 	directory string // the caller's, of an exec
 	implicit  []implicit
 	task      *task
+	program   int // what the task ran when it made the call: it may go on with another one before the call is counted
 	mem       memory
 	buffers   [2][]byte
 }

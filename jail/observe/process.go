@@ -112,18 +112,17 @@ func (p *processes) close() []audit.Process {
 	return p.programs
 }
 
-// at finds the task of a call, which waits, so its files in /proc are those of the caller.
-func (p *processes) at(tid int) *task {
+// at finds the task of a call, which waits, so its files in /proc are those of the caller, and the program that it runs now.
+func (p *processes) at(tid int) (t *task, program int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.tasks[tid]
-	if t == nil {
+	if t = p.tasks[tid]; t == nil {
 		t = p.meet(tid)
 	}
 	if t.group.before != 0 {
 		p.confirm(t.group)
 	}
-	return t
+	return t, t.group.program
 }
 
 // meet looks at a task for the first time.
