@@ -64,16 +64,20 @@ func openFiles(t *testing.T) int {
 	return len(list)
 }
 
-func BenchmarkJailTraced(b *testing.B) {
-	r := newRunner(b)
-	r.options.Observer = ObserverPtrace
-	c := hostConfig(b, r, "")
-	c.Args = []string{"/bin/true"}
-	for b.Loop() {
-		c.Log = observe.NewLog(observe.Options{Mode: c.Mode, Table: c.Mounts, Host: lackingHost{}}, time.Now())
-		if result, err := r.Run(context.Background(), c); err != nil || result.Exit != 0 {
-			b.Fatal(result, err)
-		}
-		c.Log.Release()
+func BenchmarkJailRecorded(b *testing.B) {
+	for _, o := range []Observer{ObserverNotification, ObserverPtrace} {
+		b.Run(string(o), func(b *testing.B) {
+			r := newRunner(b)
+			r.options.Observer = o
+			c := hostConfig(b, r, "")
+			c.Args = []string{"/bin/true"}
+			for b.Loop() {
+				c.Log = observe.NewLog(observe.Options{Mode: c.Mode, Table: c.Mounts, Host: lackingHost{}}, time.Now())
+				if result, err := r.Run(context.Background(), c); err != nil || result.Exit != 0 {
+					b.Fatal(result, err)
+				}
+				c.Log.Release()
+			}
+		})
 	}
 }
