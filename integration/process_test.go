@@ -20,7 +20,7 @@ func TestEscapeCapabilities(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		out, err := command.CombinedOutput()
+		out, err := command.Output()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -42,7 +42,7 @@ func TestEscapeSurvivors(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		out, err := command.CombinedOutput()
+		out, err := command.Output()
 		if err != nil || string(out) != "done\n" {
 			t.Errorf("as %s: %v, output %q", user, err, out)
 		}

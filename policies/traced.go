@@ -15,6 +15,16 @@ const (
 // AuditArch is the ABI's AUDIT_ARCH_* constant (linux/audit.h), by which filters and notifications name it.
 func (a ABI) AuditArch() uint32 { return [...]uint32{0xC000003E, 0xC00000B7, 0x40000003}[a] }
 
+// ABIOf is the ABI with an AUDIT_ARCH_* constant, and whether it is one that is known.
+func ABIOf(auditArch uint32) (ABI, bool) {
+	for abi := AMD64; abi <= I386; abi++ {
+		if auditArch == abi.AuditArch() {
+			return abi, true
+		}
+	}
+	return 0, false
+}
+
 // Native is the ABI of a 64-bit program of a GOARCH, and whether it is one that is known.
 func Native(goarch string) (ABI, bool) {
 	switch goarch {

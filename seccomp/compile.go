@@ -15,7 +15,7 @@ import (
 	"hdjail/policies"
 )
 
-// Compile builds one filter: what the rules refuse gets their errno or goes to the listener, as o says, everything else
+// Compile builds one filter: what the rules refuse gets their errno or goes to whom o asks, everything else
 // passes, and every other ABI looks unimplemented (ENOSYS). It returns the program as the bytes of struct sock_filter[] and
 // the names that the installed libseccomp does not know.
 func Compile(o Options) (program []byte, unknown []string, err error) {
@@ -23,10 +23,10 @@ func Compile(o Options) (program []byte, unknown []string, err error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("compile filters: %s is no known architecture", runtime.GOARCH)
 	}
-	c := compiler{options: o, notified: map[string]bool{}}
-	if o.Notify {
+	c := compiler{options: o, asked: map[string]bool{}}
+	if o.Ask != AskNobody {
 		for _, call := range policies.Traced() {
-			c.notified[call.Name] = true
+			c.asked[call.Name] = true
 		}
 	}
 	program, err = c.filter(native)
@@ -60,9 +60,9 @@ var arches = [...]libseccomp.ScmpArch{libseccomp.ArchAMD64, libseccomp.ArchARM64
 // compiler makes the filters of one Options.
 type compiler struct {
 	options Options
-	// notified are the names that go to the listener whatever their arguments.
-	notified map[string]bool
-	unknown  []string
+	// asked are the names that the filter asks about whatever their arguments.
+	asked   map[string]bool
+	unknown []string
 }
 
 // filter makes the filter of one ABI.
@@ -79,20 +79,21 @@ func (c *compiler) filter(abi policies.ABI) ([]byte, error) {
 		return nil, fmt.Errorf("set the architecture: %w", err)
 	}
 	_ = filter.SetOptimize(2) // a tree in place of a list, from libseccomp 2.5 on
-	if c.options.Notify {
+	ask := c.ask(abi)
+	if c.options.Ask != AskNobody {
 		for _, call := range policies.Traced() {
-			if err := c.add(filter, abi, call.Name, libseccomp.ActNotify, nil); err != nil {
+			if err := c.add(filter, abi, call.Name, ask, nil); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, rule := range c.options.Rules {
 		action := errnoAction(rule.Errno)
-		if c.options.Notify && !rule.Quiet {
-			action = libseccomp.ActNotify
+		if c.options.Ask != AskNobody && !rule.Quiet {
+			action = ask
 		}
 		for _, name := range rule.Names {
-			if c.notified[name] {
+			if c.asked[name] {
 				continue
 			}
 			if err := c.add(filter, abi, name, action, rule.When); err != nil {
@@ -108,6 +109,14 @@ func (c *compiler) filter(abi policies.ABI) ([]byte, error) {
 		}
 	}
 	return export(filter)
+}
+
+// ask is the action for calls that the filter asks about.
+func (c *compiler) ask(abi policies.ABI) libseccomp.ScmpAction {
+	if c.options.Ask == AskTracer {
+		return libseccomp.ActTrace.SetReturnCode(int16(TraceData(abi)))
+	}
+	return libseccomp.ActNotify
 }
 
 // only makes arch the filter's single architecture.

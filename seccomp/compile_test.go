@@ -9,7 +9,7 @@ import (
 )
 
 func TestCompileRefusals(t *testing.T) {
-	program, unknown, err := Compile(Options{Rules: policies.Refusals(), Notify: true, I386: true})
+	program, unknown, err := Compile(Options{Rules: policies.Refusals(), Ask: AskListener, I386: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestCompileRefusals(t *testing.T) {
 
 func BenchmarkCompileRefusals(b *testing.B) {
 	for b.Loop() {
-		if _, _, err := Compile(Options{Rules: policies.Refusals(), Notify: true, I386: true}); err != nil {
+		if _, _, err := Compile(Options{Rules: policies.Refusals(), Ask: AskListener, I386: true}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -62,14 +63,19 @@ type Supervisor struct {
 	workers  sync.WaitGroup
 	stopping atomic.Bool
 	running  []atomic.Int32 // the thread of each worker, 0 when it has ended
+	failed   func()
 	mu       sync.Mutex
 	err      error
 }
 
+// ErrNoContinue means that the kernel asks about calls but cannot let them go on then (before Linux 5.5).
+var ErrNoContinue = errors.New("a call that was asked about cannot go on")
+
 // Supervise starts answering. It owns the listener. prepare, which may be nil, runs on each worker's thread before the first
-// notification; handlers has one Handler a worker.
-func Supervise(listener *os.File, handlers []Handler, prepare func() error) (*Supervisor, error) {
-	s := &Supervisor{listener: listener, running: make([]atomic.Int32, len(handlers))}
+// notification; handlers has one Handler a worker. failed is called once if a worker cannot go on: calls may then wait for
+// an answer that does not come, so it has to end those who make them.
+func Supervise(listener *os.File, handlers []Handler, prepare func() error, failed func()) (*Supervisor, error) {
+	s := &Supervisor{listener: listener, running: make([]atomic.Int32, len(handlers)), failed: failed}
 	var size sizes
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&size))); errno != 0 {
 		return nil, fmt.Errorf("ask for the size of notifications: %w", errno)
@@ -119,11 +125,14 @@ func (s *Supervisor) work(i int, handler Handler, prepare func() error) {
 			s.fail(fmt.Errorf("receive a notification: %w", errno))
 			return
 		}
-		s.serve(handler, n, answer)
+		if s.serve(handler, n, answer) == unix.EINVAL && answer.Flags == flagContinue {
+			s.fail(ErrNoContinue)
+			return
+		}
 	}
 }
 
-func (s *Supervisor) serve(handler Handler, n *Notification, answer *response) {
+func (s *Supervisor) serve(handler Handler, n *Notification, answer *response) syscall.Errno {
 	refused := handler.Before(n)
 	*answer = response{ID: n.ID, Flags: flagContinue}
 	if refused != 0 {
@@ -131,6 +140,7 @@ func (s *Supervisor) serve(handler Handler, n *Notification, answer *response) {
 	}
 	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, s.listener.Fd(), ioctlSend, uintptr(unsafe.Pointer(answer)))
 	handler.After(n, errno == 0)
+	return errno
 }
 
 // unused reports whether the last task with the filter has ended (EPOLLHUP, Linux 5.9).
@@ -145,6 +155,7 @@ func (s *Supervisor) fail(err error) {
 	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = err
+		s.failed()
 	}
 }
 
@@ -201,12 +212,7 @@ type Call struct {
 
 // Look finds a notification in the table. A foreign ABI is not found.
 func Look(table *policies.CallTable, n *Notification) (c Call, found bool) {
-	for abi := policies.AMD64; abi <= policies.I386; abi++ {
-		if n.Arch == abi.AuditArch() {
-			c.ABI, found = abi, true
-		}
-	}
-	if found {
+	if c.ABI, found = policies.ABIOf(n.Arch); found {
 		c.Name, c.Traced, c.Refused = table.Find(c.ABI, int(n.Nr), &n.Args)
 		found = c.Name != ""
 	}

@@ -12,12 +12,27 @@ import (
 // Options say what a filter is to do.
 type Options struct {
 	Rules []policies.SyscallRule
-	// Notify asks the listener about every traced call and every refusal but quiet ones; without it refusals are answered by
-	// the filter and nothing else is seen.
-	Notify bool
+	// Ask is who is asked about every traced call and every refusal but quiet ones.
+	Ask Ask
 	// I386 admits 32-bit calls on x86-64, under the same rules. Otherwise they look unimplemented.
 	I386 bool
 }
+
+// Ask is whom a filter asks about a call.
+type Ask int
+
+const (
+	// AskNobody has the filter answer refusals itself; nothing else is seen.
+	AskNobody Ask = iota
+	// AskListener asks the filter's listener: see Supervise.
+	AskListener
+	// AskTracer stops the caller for its tracer, with TraceData as the event's message. A call of a task that has none is
+	// answered with ENOSYS (seccomp(2), SECCOMP_RET_TRACE).
+	AskTracer
+)
+
+// TraceData is what a filter tells a tracer about the ABI of a call: kernels before 5.3 have no better way to know it.
+func TraceData(abi policies.ABI) uint16 { return uint16(abi) + 1 }
 
 // highestI386 is the highest number that libseccomp can be counted on to know for a foreign ABI; younger calls look
 // unimplemented there, and 32-bit libraries fall back.

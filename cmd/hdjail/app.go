@@ -215,11 +215,24 @@ func (a *app) runner() (*container.Runner, error) {
 			return nil, errors.Join(err, program.Close())
 		}
 	}
+	if o.Observer, err = chosenObserver(); err != nil {
+		return nil, err
+	}
+	o.Warn = func(text string) { a.out.warn("%s", text) }
 	if a.openRunner, err = container.New(o); err != nil {
 		return nil, err
 	}
 	a.onClose(a.openRunner.Close)
 	return a.openRunner, nil
+}
+
+// chosenObserver reads HDJAIL_OBSERVER.
+func chosenObserver() (container.Observer, error) {
+	o, err := container.ParseObserver(os.Getenv("HDJAIL_OBSERVER"))
+	if err != nil {
+		return "", usagef("HDJAIL_OBSERVER: "+err.Error(), "unset it, and what this host offers is used")
+	}
+	return o, nil
 }
 
 // userRunDir is where an ordinary user's jails have their mount points: in memory where there is a place for that, else in

@@ -19,10 +19,17 @@ func doctorCommand(a *app) *cli.Command {
    hdjail doctor --json
 
 Each feature is tried, in throw-away processes. What does not work is printed with what is lost and with the exact
-change that mends it. The exit status is 5 if jails cannot run here.`,
+change that mends it. The exit status is 5 if jails cannot run here.
+
+File accesses are recorded by system call notification where that works, else by ptrace(2), which is slower and keeps
+debuggers and strace from working inside. HDJAIL_OBSERVER=notification or HDJAIL_OBSERVER=ptrace demands one of them.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print one JSON document"}},
 		Action: func(c *cli.Context) error {
-			features := container.Probe(a.scratchCandidate())
+			observer, err := chosenObserver()
+			if err != nil {
+				return err
+			}
+			features := container.Probe(a.scratchCandidate(), observer)
 			features = append(features, a.probePackages(), a.probeJail(c, features))
 			if c.Bool("json") {
 				if err := a.out.json(map[string]any{"features": features, "ok": firstMissing(features) == nil}); err != nil {

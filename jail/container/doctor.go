@@ -18,10 +18,12 @@ import (
 )
 
 // Probe tries what jails need, in throw-away children and files, and reports each feature. It compares no versions:
-// distributions backport and harden. scratch is the directory in which builds would run.
-func Probe(scratch string) []jail.Feature {
-	features := probeNamespaces()
-	return append(features, probeFilter(), probeNotification(), probeLandlock(), probeMemfd(), probeScratch(scratch), probeCgroup(),
+// distributions backport and harden. scratch is the directory in which builds would run, demanded the observer that the user
+// wants.
+func Probe(scratch string, demanded Observer) []jail.Feature {
+	features := append(probeNamespaces(), probeFilter())
+	features = append(features, probeObservers(demanded, tryObserver)...)
+	return append(features, probeLandlock(), probeMemfd(), probeScratch(scratch), probeCgroup(),
 		probeCall("openat2", "5.6", "mount sources are resolved without its guards", openat2Works()),
 		probeCall("mount_setattr", "5.12", "whole host trees cannot be shown read-only in mode log", mountSetattrWorks()),
 		probeCall("close_range", "5.11", "descriptors are closed one by one", closeRangeWorks()))
@@ -53,15 +55,6 @@ func probeFilter() jail.Feature {
 	f.Detail = fmt.Sprintf("%d instructions", len(program)/8)
 	if len(unknown) > 0 {
 		f.Detail += "; names that libseccomp does not know: " + strings.Join(unknown, ", ")
-	}
-	return f
-}
-
-func probeNotification() jail.Feature {
-	f := jail.Feature{Name: "system call notification", OK: true, Lost: "file accesses cannot be recorded this way"}
-	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
-	if err := seccompCall(unix.SECCOMP_GET_ACTION_AVAIL, &action); err != nil {
-		f.OK, f.Detail, f.Fix = false, err.Error(), "use Linux 5.5 or later"
 	}
 	return f
 }

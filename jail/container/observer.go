@@ -13,30 +13,37 @@ import (
 
 	"hdjail/jail"
 	"hdjail/jail/observe"
+	"hdjail/jail/observe/ptrace"
 	"hdjail/policies"
 	"hdjail/policies/audit"
 	"hdjail/seccomp"
 )
 
-// observer records one jail by the notifications of its filter. A nil observer records nothing.
+// observer records one jail. A nil observer records nothing.
 type observer struct {
-	log         *observe.Log
-	table       *policies.CallTable
-	scene       observe.Scene
-	canaries    []string
-	supervisors []*seccomp.Supervisor
-	identity    identity
-	setIDs      bool
+	kind     Observer
+	log      *observe.Log
+	table    *policies.CallTable
+	scene    observe.Scene
+	canaries []string
+	watchers []watcher
+	unfit    error // the observer cannot work on this host, as its first call has shown; nil if it can
+	identity identity
+	setIDs   bool
 }
+
+// watcher sees calls until no process is left that makes any. The first of a jail is the command's, the second that of the
+// last canary.
+type watcher interface{ Wait() error }
 
 // accessesOfCanary is how many accesses of each of its paths stage 2 makes.
 const accessesOfCanary = 4
 
-func (r *Runner) newObserver(c jail.Config, ids identity) *observer {
-	if c.Log == nil || !c.Mode.Filtered() {
+func (r *Runner) newObserver(c jail.Config, kind Observer, ids identity) *observer {
+	if kind == "" {
 		return nil
 	}
-	o := &observer{log: c.Log, table: r.table, identity: ids, setIDs: r.root && !c.Host,
+	o := &observer{kind: kind, log: c.Log, table: r.table, identity: ids, setIDs: r.root && !c.Host,
 		canaries: []string{"/.hdjail-" + randomName(), "/.hdjail-" + randomName()},
 		scene:    observe.Scene{UID: ids.uid, GID: ids.gid, All: c.Host && r.root, Canaries: map[string]int{}}}
 	for _, name := range o.canaries {
@@ -55,36 +62,62 @@ func (o *observer) paths() []string {
 // workers is how many threads answer: each does the whole of a call, because handing it on costs as much.
 func workers() int { return max(1, min(4, runtime.NumCPU())) }
 
-// serve answers the notifications of a listener that stage 2 has sent. The first is that of the command, the second that of
-// the last canary.
+// open opens the record before the first call.
+func (o *observer) open(init *libcontainer.Process) (err error) {
+	if len(o.watchers) > 0 {
+		return nil
+	}
+	if o.scene.Init, err = init.Pid(); err != nil {
+		return err
+	}
+	return o.log.Open(o.scene)
+}
+
+// serve answers the notifications of a listener that stage 2 has sent.
 func (o *observer) serve(listener *os.File, init *libcontainer.Process, fields []string) error {
 	if listener == nil || o == nil {
 		return errors.New("stage 2 sent no listener")
 	}
+	if err := o.open(init); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	n := 1
-	if len(o.supervisors) == 0 {
+	if len(o.watchers) == 0 {
 		n = workers()
-		pid, err := init.Pid()
-		if err != nil {
-			return err
-		}
-		o.scene.Init = pid
-		if err := o.log.Open(o.scene); err != nil {
-			return err
-		}
 	}
 	handlers := make([]seccomp.Handler, n)
 	for i := range handlers {
 		handlers[i] = &handler{log: o.log, table: o.table}
 	}
-	s, err := seccomp.Supervise(listener, handlers, o.prepare)
+	s, err := seccomp.Supervise(listener, handlers, o.prepare, func() { init.Signal(os.Kill) })
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if len(o.supervisors) == 0 {
+	if len(o.watchers) == 0 {
 		o.log.Observed(describe(s, slices.Contains(fields, "1")))
 	}
-	o.supervisors = append(o.supervisors, s)
+	o.watchers = append(o.watchers, s)
+	return nil
+}
+
+// trace traces a process of stage 2 that waits for it.
+func (o *observer) trace(pid int, init *libcontainer.Process) error {
+	if pid <= 0 || o == nil {
+		return errors.New("stage 2 did not say which process to trace")
+	}
+	if err := o.open(init); err != nil {
+		return err
+	}
+	t, err := ptrace.Trace(pid, ptrace.Options{Log: o.log, Table: o.table, Prepare: o.prepare})
+	if err != nil {
+		return traceRefused(err)
+	}
+	if len(o.watchers) == 0 {
+		o.log.Observed(audit.Observer{Name: string(ObserverPtrace), Guarantees: []string{"every traced call is seen before it goes on",
+			"outcomes are the kernel's", "a call in whose middle its process is killed has an inferred outcome",
+			"what the kernel opens itself is derived from file headers", "debuggers and strace do not work inside"}})
+	}
+	o.watchers = append(o.watchers, t)
 	return nil
 }
 
@@ -104,7 +137,7 @@ func (o *observer) prepare() error {
 }
 
 func describe(s *seccomp.Supervisor, killable bool) audit.Observer {
-	o := audit.Observer{Name: "notification", Guarantees: []string{"every traced call is seen before it goes on",
+	o := audit.Observer{Name: string(ObserverNotification), Guarantees: []string{"every traced call is seen before it goes on",
 		"outcomes are inferred", "what the kernel opens itself is derived from file headers"}}
 	if !killable {
 		o.Guarantees = append(o.Guarantees, "a signal restarts a call, which is counted once")
@@ -120,14 +153,26 @@ func (o *observer) finish() {
 	if o == nil {
 		return
 	}
-	for _, s := range o.supervisors {
-		if err := s.Wait(); err != nil {
-			o.log.Incomplete("the supervisor ended early: " + err.Error())
+	for _, w := range o.watchers {
+		err := w.Wait()
+		if errors.Is(err, seccomp.ErrNoContinue) {
+			o.unfit = listenerRefused(err)
+		}
+		if err != nil {
+			o.log.Incomplete("the " + string(o.kind) + " observer missed something: " + err.Error())
 		}
 	}
 	if err := o.log.Close(); err != nil {
 		o.log.Incomplete(err.Error())
 	}
+}
+
+// explain is the error of a jail that did not start: it may be the observer's.
+func (o *observer) explain(err error) error {
+	if o != nil && o.unfit != nil {
+		return o.unfit
+	}
+	return err
 }
 
 // handler is one worker's.

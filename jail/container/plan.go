@@ -10,6 +10,7 @@ import (
 
 	"hdjail/jail"
 	"hdjail/mounts"
+	"hdjail/seccomp"
 )
 
 // stage2Plan is what stage 2 is told; jail/reexec/stage2.c reads it.
@@ -18,8 +19,8 @@ type stage2Plan struct {
 	filters [][]byte
 	sources map[string]identityOf
 	ids     identity
-	// listen has the last filter ask a listener; canaries are then the paths of stage 2's own accesses.
-	listen   bool
+	// ask is whom the last filter asks; canaries are then the paths of stage 2's own accesses.
+	ask      seccomp.Ask
 	canaries []string
 }
 
@@ -29,7 +30,7 @@ const (
 	tagUIDMap, tagGIDMap, tagFlags, tagCaps            = 6, 7, 8, 9
 	tagBelow, tagCanary                                = 10, 11
 	flagTerminal, flagSetgroups, flagRandomize         = 1, 2, 4
-	flagListen                                         = 8
+	flagListen, flagTrace                              = 8, 16
 	statReadOnly, statNoSUID, statNoDev                = unix.ST_RDONLY, unix.ST_NOSUID, unix.ST_NODEV
 	mountOptional                               uint32 = 1 << 31
 )
@@ -82,8 +83,11 @@ func (s stage2Plan) flags() (flags uint32) {
 	if s.config.Host {
 		flags |= flagRandomize
 	}
-	if s.listen {
+	switch s.ask {
+	case seccomp.AskListener:
 		flags |= flagListen
+	case seccomp.AskTracer:
+		flags |= flagTrace
 	}
 	return flags
 }

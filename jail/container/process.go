@@ -42,6 +42,11 @@ func (p *process) openStreams() error {
 		return &os.SyscallError{Syscall: "socketpair", Err: err}
 	}
 	p.control, p.remote = os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
+	if p.observer != nil && p.observer.kind == ObserverPtrace { // it has to know who asks for a tracer
+		if err := unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
 	if p.stdin, err = os.Open(os.DevNull); err != nil {
 		return err
 	}
@@ -89,7 +94,8 @@ func (p *process) destroy() {
 type message struct {
 	kind   byte
 	fields []string
-	file   *os.File
+	file   *os.File // a descriptor that came along, nil for none
+	pid    int      // of the sender, outside; 0 where nobody asked to know
 }
 
 // supervise waits until no process of the jail exists. Whatever ends the wait early kills the jail first.
@@ -140,7 +146,7 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 	p.output.finish()
 	p.terminal.close()
 	p.finish(&result, state)
-	if failed != nil {
+	if failed = p.observer.explain(failed); failed != nil {
 		return result, failed
 	}
 	if ctx.Err() != nil {
@@ -160,7 +166,7 @@ func (p *process) terminate() <-chan time.Time {
 // receive passes on what stage 2 says until it is gone.
 func (p *process) receive(messages chan<- message) {
 	defer close(messages)
-	buffer, oob := make([]byte, 1024), make([]byte, unix.CmsgSpace(4))
+	buffer, oob := make([]byte, 1024), make([]byte, unix.CmsgSpace(4)+unix.CmsgSpace(unix.SizeofUcred))
 	for {
 		n, oobn, _, _, err := unix.Recvmsg(int(p.control.Fd()), buffer, oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
@@ -170,9 +176,7 @@ func (p *process) receive(messages chan<- message) {
 			return
 		}
 		m := message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 5)}
-		if oobn > 0 {
-			m.file = receivedFile(oob[:oobn])
-		}
+		m.attach(oob[:oobn])
 		messages <- m
 	}
 }
@@ -187,16 +191,20 @@ func (p *process) reportedError() error {
 	return p.handle(message{kind: buffer[0], fields: strings.SplitN(string(buffer[1:n]), " ", 5)}, &jail.Result{})
 }
 
-func receivedFile(oob []byte) *os.File {
+// attach takes in what came along with a message (unix(7)).
+func (m *message) attach(oob []byte) {
 	controls, err := unix.ParseSocketControlMessage(oob)
-	if err != nil || len(controls) != 1 {
-		return nil
+	if err != nil {
+		return
 	}
-	fds, err := unix.ParseUnixRights(&controls[0])
-	if err != nil || len(fds) != 1 {
-		return nil
+	for i := range controls {
+		if fds, err := unix.ParseUnixRights(&controls[i]); err == nil && len(fds) == 1 {
+			m.file = os.NewFile(uintptr(fds[0]), "received")
+		}
+		if sender, err := unix.ParseUnixCredentials(&controls[i]); err == nil {
+			m.pid = int(sender.Pid)
+		}
 	}
-	return os.NewFile(uintptr(fds[0]), "received")
 }
 
 // handle takes one message in; an error means that no command ran.
@@ -210,20 +218,20 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 			fmt.Sscan(m.fields[2], &errno)
 		}
 		cause := syscall.Errno(errno)
-		if phase == "exec" {
+		switch phase {
+		case "exec":
 			return &jail.CommandError{Path: detail, Err: cause}
+		case "listener":
+			return listenerRefused(cause)
 		}
 		return &jail.SetupError{Phase: phase, Err: fmt.Errorf("%s: %w", detail, cause)}
 	case 'T':
 		p.terminal, err = relay(m.file, p.config)
 		return err
 	case 'L':
-		if err := p.observer.serve(m.file, p.init, m.fields); err != nil {
-			return &jail.SetupError{Phase: "observer", Err: err}
-		}
-		if _, err := p.control.Write([]byte("G")); err != nil {
-			return &jail.SetupError{Phase: "observer", Err: err}
-		}
+		return p.watch(p.observer.serve(m.file, p.init, m.fields))
+	case 'P':
+		return p.watch(p.observer.trace(m.pid, p.init))
 	case 'X':
 		var status, cpu, peak int64
 		if _, err := fmt.Sscan(strings.Join(m.fields, " "), &status, &cpu, &peak, &result.Survivors); err != nil {
@@ -236,6 +244,17 @@ func (p *process) handle(m message, result *jail.Result) (err error) {
 		}
 		result.Usage = jail.Usage{CPU: time.Duration(cpu) * time.Microsecond, PeakMemory: peak << 10}
 		p.reported = true
+	}
+	return nil
+}
+
+// watch tells stage 2 that its calls are seen from now on, or returns why they are not.
+func (p *process) watch(err error) error {
+	if err == nil {
+		_, err = p.control.Write([]byte("G"))
+	}
+	if err != nil {
+		return &jail.SetupError{Phase: "observer", Err: err}
 	}
 	return nil
 }

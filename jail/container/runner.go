@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/jail"
+	"hdjail/jail/observe"
 	"hdjail/jail/reexec"
 	"hdjail/policies"
 	"hdjail/seccomp"
@@ -37,6 +39,10 @@ type Options struct {
 	FirstUID, UIDs int
 	// Program is what Seal returned, or nil: then New makes a sealed copy of its own. New takes it, also when it fails.
 	Program *os.File
+	// Observer is how file accesses are recorded. One that is demanded and cannot run is a *jail.Unsupported.
+	Observer Observer
+	// Warn is told what users may stumble over, in one line, once each; nil for nobody.
+	Warn func(text string)
 }
 
 // DefaultOptions are those of an installation without configuration, for root; ordinary users need a RunDir of their own.
@@ -56,6 +62,9 @@ type Runner struct {
 	filters map[filterKind]func() ([]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
 	idmaps  idmaps
+	// noListener tells that stage 2 got none.
+	noListener atomic.Bool
+	warnTraced sync.Once
 	// warming is what is made ahead of the first jail, on another processor.
 	warming sync.WaitGroup
 }
@@ -91,7 +100,8 @@ func New(options Options) (*Runner, error) {
 		hook:    hookWorks(),
 		idmaps:  idmaps{found: map[int]*os.File{}},
 	}
-	r.warming.Go(func() { r.filters[filterKind{notify: true}]() })
+	ask := r.choose(jail.Config{Log: new(observe.Log), Mode: policies.ModeHide}).ask()
+	r.warming.Go(func() { r.filters[filterKind{ask: ask}]() })
 	return r, nil
 }
 
@@ -102,26 +112,31 @@ func (r *Runner) Close() error {
 }
 
 // filterKind is what the filters of this process differ in.
-type filterKind struct{ notify, i386 bool }
+type filterKind struct {
+	ask  seccomp.Ask
+	i386 bool
+}
 
 // filterKinds are the filters, each compiled when it is first asked for.
 func filterKinds() map[filterKind]func() ([]byte, error) {
 	kinds := map[filterKind]func() ([]byte, error){}
-	for _, kind := range []filterKind{{}, {notify: true}, {i386: true}, {true, true}} {
-		kinds[kind] = sync.OnceValues(func() ([]byte, error) {
-			program, _, err := seccomp.Compile(seccomp.Options{Rules: policies.Refusals(), Notify: kind.notify, I386: kind.i386})
-			return program, err
-		})
+	for _, ask := range []seccomp.Ask{seccomp.AskNobody, seccomp.AskListener, seccomp.AskTracer} {
+		for _, i386 := range []bool{false, true} {
+			kinds[filterKind{ask, i386}] = sync.OnceValues(func() ([]byte, error) {
+				program, _, err := seccomp.Compile(seccomp.Options{Rules: policies.Refusals(), Ask: ask, I386: i386})
+				return program, err
+			})
+		}
 	}
 	return kinds
 }
 
 // filter is the jail's, empty in mode off. Where the host is visible, its 32-bit programs run.
-func (r *Runner) filter(c jail.Config) ([][]byte, error) {
+func (r *Runner) filter(c jail.Config, ask seccomp.Ask) ([][]byte, error) {
 	if !c.Mode.Filtered() {
 		return nil, nil
 	}
-	program, err := r.filters[filterKind{notify: c.Log != nil, i386: !c.Mode.Contains()}]()
+	program, err := r.filters[filterKind{ask: ask, i386: !c.Mode.Contains()}]()
 	if err != nil {
 		return nil, &jail.SetupError{Phase: "filter", Err: err}
 	}
@@ -137,10 +152,16 @@ func (r *Runner) Run(ctx context.Context, c jail.Config) (jail.Result, error) {
 	// the life of the jail.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return r.run(ctx, c)
+	result, err := r.run(ctx, c, r.choose(c))
+	if r.options.Observer == ObserverAuto && withoutListener(err) && r.choose(c) == ObserverNotification {
+		r.noListener.Store(true)
+		c.Log.Restart()
+		result, err = r.run(ctx, c, ObserverPtrace)
+	}
+	return result, err
 }
 
-func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, err error) {
+func (r *Runner) run(ctx context.Context, c jail.Config, kind Observer) (result jail.Result, err error) {
 	if ctx.Err() != nil {
 		return result, context.Cause(ctx)
 	}
@@ -158,7 +179,12 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 		return result, err
 	}
 	defer pinned.close()
-	p, err := r.start(c, root, pinned)
+	if kind == ObserverPtrace && r.options.Warn != nil {
+		r.warnTraced.Do(func() {
+			r.options.Warn("file accesses are recorded by ptrace: debuggers and strace do not work in jails")
+		})
+	}
+	p, err := r.start(c, kind, root, pinned)
 	if err != nil {
 		return result, err
 	}
@@ -171,9 +197,9 @@ func (r *Runner) run(ctx context.Context, c jail.Config) (result jail.Result, er
 }
 
 // start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
-func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *process, err error) {
+func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSources) (_ *process, err error) {
 	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none"}}
-	filters, err := r.filter(c)
+	filters, err := r.filter(c, kind.ask())
 	if err != nil {
 		return nil, err
 	}
@@ -186,11 +212,11 @@ func (r *Runner) start(c jail.Config, root root, pinned *pinnedSources) (_ *proc
 		}
 	}()
 	ids := r.identity(c)
+	p.observer = r.newObserver(c, kind, ids)
 	if err := p.openStreams(); err != nil {
 		return nil, &jail.SetupError{Phase: "streams", Err: err}
 	}
-	p.observer = r.newObserver(c, ids)
-	plan := stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids, listen: p.observer != nil, canaries: p.observer.paths()}
+	plan := stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids, ask: kind.ask(), canaries: p.observer.paths()}
 	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}

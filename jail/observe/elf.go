@@ -25,15 +25,18 @@ func elfInterpreter(header []byte) string {
 		}
 		return uint64(order.Uint32(header[at:]))
 	}
-	// Offsets of e_phoff, e_phentsize, and of p_offset and p_filesz in an entry.
-	table, sizes, offset, length := uint64(32), uint64(54), uint64(8), uint64(32)
+	// Offsets of e_phoff, e_phentsize, and of p_offset and p_filesz in an entry, whose size the kernel wants to be right.
+	table, sizes, offset, length, want := uint64(32), uint64(54), uint64(8), uint64(32), uint64(56)
 	if !wide {
-		table, sizes, offset, length = 28, 42, 4, 16
+		table, sizes, offset, length, want = 28, 42, 4, 16, 32
 	}
 	size, count := uint64(order.Uint16(header[sizes:])), uint64(order.Uint16(header[sizes+2:]))
+	if size != want {
+		return ""
+	}
 	for i := range count {
 		entry := word(table) + i*size
-		if size == 0 || entry > uint64(len(header)) || entry+size > uint64(len(header)) {
+		if entry > uint64(len(header)) || entry+size > uint64(len(header)) {
 			return ""
 		}
 		if order.Uint32(header[entry:]) != uint32(elf.PT_INTERP) {

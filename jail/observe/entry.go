@@ -84,7 +84,7 @@ func (s callSet) names() (list []string) {
 }
 
 func newEntry(l *Log, p *Pending, key entryKey, c *pendingPath) *entry {
-	e := &entry{first: time.Since(l.began), program: int32(p.task.group.program)}
+	e := &entry{first: time.Since(l.began), program: int32(p.program)}
 	if p.inferred {
 		e.flags |= flagInferred
 	}

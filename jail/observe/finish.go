@@ -86,8 +86,11 @@ func (l *Log) Processes() ([]audit.Process, error) {
 // Events returns what happened to the run as a whole.
 func (l *Log) Events() []audit.Event { return l.events }
 
-// Release gives back what the record holds on disk.
+// Release gives back what the record holds, on disk and of the jail's processes.
 func (l *Log) Release() error {
+	if l.processes != nil {
+		l.processes.close()
+	}
 	var err error
 	for _, run := range l.spill.runs {
 		if closed := run.Close(); err == nil {

@@ -103,6 +103,15 @@ func NewLog(o Options, began time.Time) *Log {
 	return l
 }
 
+// Restart forgets everything that a jail's observer has brought so far: it could not work, and the jail starts again with
+// another one. It comes after Close.
+func (l *Log) Restart() {
+	if l.processes != nil {
+		l.processes.close()
+	}
+	*l = *NewLog(l.options, l.began)
+}
+
 // Open looks at the jail. It is called once, before the first call.
 func (l *Log) Open(s Scene) error {
 	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -150,7 +159,7 @@ func (l *Log) Event(name, path, detail string) {
 // Begin reads what a call names and infers how it will end. The caller waits meanwhile.
 func (l *Log) Begin(p *Pending, c Call) {
 	p.decode(c, l.view.proc)
-	p.task = l.processes.at(c.TID)
+	p.task, p.program = l.processes.at(c.TID)
 	p.inferred = c.Refused == 0
 	for i := range p.n {
 		errno := c.Refused
@@ -191,15 +200,20 @@ func (l *Log) End(p *Pending, valid bool) {
 			&pendingPath{path: []byte(opened.path), look: opened.look, follow: true, resolved: true, implicit: true})
 	}
 	if p.call.Traced.Kind == policies.KindExec && p.errno == 0 {
-		l.processes.execute(p.task, p.paths[0].look.resolved, p.directory, slices.Clone(p.argv), p.truncated)
+		l.processes.execute(p)
 	}
 }
 
-// EndKnown is End where the kernel's answer is known.
+// EndKnown is End where the kernel's answer is known. For an exec that went well it is called while the task is stopped, with
+// the new program in place.
 func (l *Log) EndKnown(p *Pending, errno syscall.Errno) {
 	p.errno, p.inferred = errno, false
 	l.End(p, true)
 }
+
+// Born looks at a process that has just been made, while the one that made it waits. An observer that sees this calls it, so
+// that no process is an orphan.
+func (l *Log) Born(pid int) { l.processes.born(pid) }
 
 func (l *Log) take(p *Pending, c *pendingPath, op policies.Operation) {
 	if c.unreadable == "" {

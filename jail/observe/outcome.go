@@ -14,10 +14,15 @@ import (
 // would answer; what other tasks do in between is not seen.
 func (v *view) infer(p *Pending, i int) syscall.Errno {
 	traced, c := p.call.Traced, &p.paths[i]
-	if c.unreadable == reasonTooLong {
+	switch c.unreadable {
+	case "":
+	case reasonTooLong:
 		return unix.ENAMETOOLONG
-	}
-	if c.unreadable != "" {
+	case reasonBase:
+		return unix.EBADF
+	case reasonNoDir:
+		return unix.ENOTDIR
+	default:
 		return unix.EFAULT
 	}
 	switch traced.Kind {

@@ -48,9 +48,13 @@ type Pending struct {
 	directory string // the caller's, of an exec
 	implicit  []implicit
 	task      *task
+	program   int // what the task ran when it made the call: it may go on with another one before the call is counted
 	mem       memory
 	buffers   [2][]byte
 }
+
+// Named reports, between Log.Begin and Log.End, whether the call names anything: if not, how it ends is of no interest.
+func (p *Pending) Named() bool { return p.n > 0 }
 
 // pendingPath is one path of a call.
 type pendingPath struct {

@@ -3,6 +3,7 @@ package observe
 import (
 	"bytes"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,13 +94,14 @@ func (p *processes) forget(tid int) {
 	unix.Close(t.fd)
 }
 
-// close ends the watch and returns all programs, by ID.
+// close ends the watch and returns all programs, by ID. It may be called again.
 func (p *processes) close() []audit.Process {
 	if p.poll >= 0 {
 		unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		p.watching.Wait()
 		unix.Close(p.poll)
 		unix.Close(p.wake)
+		p.poll = -1
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,18 +112,17 @@ func (p *processes) close() []audit.Process {
 	return p.programs
 }
 
-// at finds the task of a call, which waits, so its files in /proc are those of the caller.
-func (p *processes) at(tid int) *task {
+// at finds the task of a call, which waits, so its files in /proc are those of the caller, and the program that it runs now.
+func (p *processes) at(tid int) (t *task, program int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.tasks[tid]
-	if t == nil {
+	if t = p.tasks[tid]; t == nil {
 		t = p.meet(tid)
 	}
 	if t.group.before != 0 {
 		p.confirm(t.group)
 	}
-	return t
+	return t, t.group.program
 }
 
 // meet looks at a task for the first time.
@@ -135,6 +136,18 @@ func (p *processes) meet(tid int) *task {
 		return p.tasks[tid]
 	}
 	return p.follow(tid, g)
+}
+
+// born looks at a process that has been made. It may have ended already.
+func (p *processes) born(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.groups[pid] != nil {
+		return
+	}
+	if s := p.status(pid); s.pid != 0 && s.tgid == pid {
+		p.newGroup(s)
+	}
 }
 
 // newGroup looks at a process for the first time.
@@ -253,15 +266,24 @@ func (p *processes) commandLine(tgid int) []string {
 	return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
 }
 
-// execute notes that a process goes on with another program, as far as can be told now.
-func (p *processes) execute(t *task, exe, cwd string, argv []string, truncated bool) {
+// execute notes that a process goes on with another program: as far as can be told now, or for certain if the kernel has
+// answered.
+func (p *processes) execute(call *Pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := t.group
-	if g.before == 0 {
-		g.before = g.program
+	g := call.task.group
+	started := audit.Process{PID: g.pid, Exe: call.paths[0].look.resolved, Argv: slices.Clone(call.argv), Truncated: call.truncated,
+		Cwd: call.directory, Parent: g.program}
+	if g.before != 0 {
+		started.Parent = g.before
 	}
-	g.program = p.add(audit.Process{PID: g.pid, Parent: g.before, Exe: exe, Argv: argv, Truncated: truncated, Cwd: cwd})
+	g.before = 0
+	if call.inferred {
+		g.before = started.Parent
+	} else if exe, ok := p.mem.link(strconv.Itoa(g.tgid) + "/exe"); ok && !strings.HasSuffix(exe, " (deleted)") {
+		started.Exe = exe
+	}
+	g.program = p.add(started)
 }
 
 // confirm looks whether the last exec of a process went well: the link to its program tells. One that did not is no

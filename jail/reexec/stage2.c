@@ -6,8 +6,9 @@
 // a list of records: tag (u32), length (u32), bytes; the runner writes it in jail/container/plan.go.
 //
 // Messages to the runner: "E phase errno detail" a step failed, "T" with the terminal's descriptor, "L killable" with the
-// listener of a filter (killable is 1 if only fatal signals interrupt a notification), "X status cpu_us peak_kib survivors"
-// the command ended. From the runner: "T" ends every process with SIGTERM, "G" answers an "L": the listener is served.
+// listener of a filter (killable is 1 if only fatal signals interrupt a notification), "P" from a process that is to be
+// traced, "X status cpu_us peak_kib survivors" the command ended. From the runner: "T" ends every process with SIGTERM, "G"
+// answers an "L" or a "P": the listener is served, or the process is traced.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,7 @@ enum tag {
 
 enum { MOUNT_OPTIONAL = 1U << 31 }; // in want.flags: masks, which not every kernel has a file for
 
-enum { FLAG_TERMINAL = 1, FLAG_SETGROUPS = 2, FLAG_RANDOMIZE = 4, FLAG_LISTEN = 8 };
+enum { FLAG_TERMINAL = 1, FLAG_SETGROUPS = 2, FLAG_RANDOMIZE = 4, FLAG_LISTEN = 8, FLAG_TRACE = 16 };
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV // Linux 5.19
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -342,12 +343,20 @@ static void load_filters(const struct plan *p)
 			killable = 0;
 			listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, filter);
 		}
-		must(listener >= 0, "filter", "seccomp with a listener");
+		must(listener >= 0, "listener", "seccomp");
 	}
 	if (listener < 0)
 		return;
 	must(send_descriptor(killable ? "L 1" : "L 0", listener), "filter", "send the listener");
 	close(listener);
+}
+
+// A process that is to be traced says so before it loads the filters, whose calls fail without a tracer. The runner knows it
+// by the credentials of the message. Its answer comes to pid 1 or, for the last canary, to the process itself.
+static void ask_for_tracer(const struct plan *p)
+{
+	if (p->flags & FLAG_TRACE)
+		must(send(FD_CONTROL, "P", 1, MSG_NOSIGNAL) == 1, "tracer", "ask for one");
 }
 
 // Our own accesses, which have to be on record: of a path, once through a page that nobody has touched, once relative to a
@@ -455,6 +464,9 @@ static void run_command(const struct plan *p, int go, int terminal)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	must(chdir(p->dir) == 0, "directory", p->dir);
 	int root = open_root();
+	ask_for_tracer(p);
+	if (p->flags & FLAG_TRACE)
+		must(read(go, &byte, 1) == 1, "tracer", "wait for it");
 	load_filters(p);
 	if (p->flags & FLAG_LISTEN)
 		must(read(go, &byte, 1) == 1, "filter", "wait for the listener");
@@ -506,19 +518,27 @@ static int end_survivors(void)
 	}
 }
 
-// A last child with the same filters tests the listener once more, after everything else.
+static void wait_for_answer(void)
+{
+	for (char byte = 0; byte != 'G';)
+		must(recv(FD_CONTROL, &byte, 1, 0) == 1, "canary", "wait for the answer");
+}
+
+// A last child with the same filters tests the observer once more, after everything else.
 static void ask_again(const struct plan *p)
 {
-	char byte = 0;
-	if (!(p->flags & FLAG_LISTEN))
+	if (!(p->flags & (FLAG_LISTEN | FLAG_TRACE)))
 		return;
 	pid_t child = fork();
 	must(child >= 0, "canary", "fork");
 	if (child == 0) {
 		int root = open_root();
+		ask_for_tracer(p);
+		if (p->flags & FLAG_TRACE)
+			wait_for_answer();
 		load_filters(p);
-		while (byte != 'G')
-			must(recv(FD_CONTROL, &byte, 1, 0) == 1, "canary", "wait for the listener");
+		if (p->flags & FLAG_LISTEN)
+			wait_for_answer();
 		ask_canary(p, 1, root);
 		_exit(0);
 	}
