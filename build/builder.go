@@ -45,6 +45,8 @@ type Builder struct {
 	Now func() time.Time
 	// Identity stands in build records.
 	Identity artifact.Builder
+	// CPUs is how many processors builds share, 1 when 0.
+	CPUs int
 	// Limits are those of a build that states none.
 	Limits jail.Limits
 	// LockWait is how long to wait for another process that builds the same; 0 is as long as that lives.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +18,7 @@ import (
 
 // Options say how a plan is realized.
 type Options struct {
-	// Jobs is how many builds run at once, CPUs how many processors they share; each is the machine's number when 0.
+	// Jobs is how many builds run at once, CPUs how many processors they share; each is the Builder's CPUs when 0.
 	Jobs, CPUs int
 	// KeepGoing builds all that depends on no failure; otherwise nothing is started after the first one.
 	KeepGoing bool
@@ -53,11 +52,12 @@ func DefaultLimits() jail.Limits {
 // results are parallel to p.Steps. The error is the first failure, in time; the others are in the results.
 func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
 	if o.Jobs < 1 {
-		o.Jobs = runtime.GOMAXPROCS(0)
+		o.Jobs = b.CPUs
 	}
 	if o.CPUs < 1 {
-		o.CPUs = runtime.GOMAXPROCS(0)
+		o.CPUs = b.CPUs
 	}
+	o.Jobs, o.CPUs = max(o.Jobs, 1), max(o.CPUs, 1)
 	b.announce(p)
 	s := newSchedule(b, p, o)
 	if err := s.survey(ctx, p); err != nil {

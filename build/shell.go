@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +86,7 @@ func ownedBy(dir string, uid int) bool {
 
 // prepareTask realizes everything in the plan but the step itself.
 func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
-	s := newSchedule(b, p, Options{Jobs: runtime.GOMAXPROCS(0), CPUs: runtime.GOMAXPROCS(0)})
+	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1)})
 	if err := s.survey(ctx, p); err != nil {
 		return Task{}, err
 	}

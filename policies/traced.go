@@ -68,6 +68,9 @@ const (
 	KindBind                     // likewise
 )
 
+// IsSocket reports whether the call's path is a socket address.
+func (k CallKind) IsSocket() bool { return k == KindConnect || k == KindBind }
+
 // PathArg says where a call has a path: the argument with its address, and the one with the directory descriptor, -1 for
 // the current directory.
 type PathArg struct{ Arg, Base int }

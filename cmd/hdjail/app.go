@@ -21,6 +21,7 @@ import (
 	"hdjail/hostpkgs/dpkg"
 	"hdjail/hostpkgs/rpm"
 	"hdjail/jail/container"
+	"hdjail/policies"
 )
 
 // app is one run of the program: what its surroundings gave it, and what it opens when it is first needed. It is used from
@@ -32,6 +33,8 @@ type app struct {
 	// dir is the working directory, home the caller's, empty when there is none; both are absolute and clean.
 	dir, home string
 	now       func() time.Time
+	// processors is how many this process may use.
+	processors int
 
 	// storeRoot is --store; offline and mirrors are those of the verb.
 	storeRoot string
@@ -47,7 +50,7 @@ type app struct {
 
 // newApp looks at the surroundings once, before anything changes them.
 func newApp() (*app, error) {
-	a := &app{stdin: os.Stdin, out: newOut(os.Stdout, os.Stderr, os.Getenv("NO_COLOR") == ""), environ: os.Environ(), now: time.Now}
+	a := &app{stdin: os.Stdin, out: newOut(os.Stdout, os.Stderr, os.Getenv("NO_COLOR") == ""), environ: os.Environ(), now: time.Now, processors: runtime.GOMAXPROCS(0)}
 	var err error
 	if a.dir, err = os.Getwd(); err != nil {
 		return a, fmt.Errorf("find the working directory: %w", err)
@@ -188,9 +191,9 @@ func digestTree(ctx context.Context, dir *os.File) (artifact.TreeDigest, error) 
 	return digest, err
 }
 
-// runner starts jails. The first call may replace this process by a sealed copy of itself that starts over, so nothing may
+// runner starts jails, most of which will be of the mode warm. The first call may replace this process by a sealed copy of itself that starts over, so nothing may
 // have been done before that cannot be done twice.
-func (a *app) runner() (*container.Runner, error) {
+func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 	if a.openRunner != nil {
 		return a.openRunner, nil
 	}
@@ -202,7 +205,7 @@ func (a *app) runner() (*container.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Program = program
+	o.Program, o.Warm = program, warm
 	s, err := a.store()
 	if err != nil {
 		return nil, errors.Join(err, program.Close())
@@ -281,7 +284,7 @@ func (a *app) builder() (*build.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &build.Builder{Store: s, Sources: src, Host: host, Now: a.now, Home: a.home, Limits: build.DefaultLimits(),
+	return &build.Builder{Store: s, Sources: src, Host: host, Now: a.now, Home: a.home, CPUs: a.processors, Limits: build.DefaultLimits(),
 		Identity: artifact.Builder{Host: name, UID: os.Geteuid()}}, nil
 }
 

@@ -132,7 +132,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 		return nil, err
 	}
 	if missing(results) {
-		if b.Runner, err = a.runner(); err != nil {
+		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
 			return nil, err
 		}
 	} else if c.String("events") == "" && c.String("progress") == "auto" {

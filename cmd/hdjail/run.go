@@ -91,7 +91,7 @@ func (a *app) runInJail(ctx context.Context, o runOptions, args []string) (int, 
 	if err != nil {
 		return exitUsage, err
 	}
-	runner, err := a.runner()
+	runner, err := a.runner(mode)
 	if err != nil {
 		return exitRunFailed, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"hdjail/build"
 	"hdjail/build/plan"
+	"hdjail/policies"
 )
 
 func shellCommand(a *app) *cli.Command {
@@ -48,7 +49,7 @@ func (a *app) shell(c *cli.Context, target string, command []string, kept string
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
-	runner, err := a.runner() // may start this program over
+	runner, err := a.runner(policies.ModeHide) // may start this program over
 	if err != nil {
 		return err
 	}

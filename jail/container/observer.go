@@ -23,7 +23,7 @@ import (
 type observer struct {
 	kind     Observer
 	log      *observe.Log
-	table    *policies.CallTable
+	table    func() *policies.CallTable
 	scene    observe.Scene
 	canaries []string
 	watchers []watcher
@@ -59,8 +59,9 @@ func (o *observer) paths() []string {
 	return o.canaries
 }
 
-// workers is how many threads answer: each does the whole of a call, because handing it on costs as much.
-func workers() int { return max(1, min(4, runtime.NumCPU())) }
+// workers is how many threads answer. Each does the whole of a call, because handing it on costs as much, and the kernel wakes
+// all that wait for each call, so there are few.
+func workers() int { return max(1, min(4, runtime.NumCPU()/2)) }
 
 // open opens the record before the first call.
 func (o *observer) open(init *libcontainer.Process) (err error) {
@@ -87,7 +88,7 @@ func (o *observer) serve(listener *os.File, init *libcontainer.Process, fields [
 	}
 	handlers := make([]seccomp.Handler, n)
 	for i := range handlers {
-		handlers[i] = &handler{log: o.log, table: o.table}
+		handlers[i] = &handler{log: o.log, table: o.table()}
 	}
 	s, err := seccomp.Supervise(listener, handlers, o.prepare, func() { init.Signal(os.Kill) })
 	if err != nil {
@@ -108,7 +109,7 @@ func (o *observer) trace(pid int, init *libcontainer.Process) error {
 	if err := o.open(init); err != nil {
 		return err
 	}
-	t, err := ptrace.Trace(pid, ptrace.Options{Log: o.log, Table: o.table, Prepare: o.prepare})
+	t, err := ptrace.Trace(pid, ptrace.Options{Log: o.log, Table: o.table(), Prepare: o.prepare})
 	if err != nil {
 		return traceRefused(err)
 	}

@@ -41,6 +41,8 @@ type Options struct {
 	Program *os.File
 	// Observer is how file accesses are recorded. One that is demanded and cannot run is a *jail.Unsupported.
 	Observer Observer
+	// Warm is the mode of the jails to come, whose filters are compiled ahead; empty for none.
+	Warm policies.Mode
 	// Warn is told what users may stumble over, in one line, once each; nil for nobody.
 	Warn func(text string)
 }
@@ -58,7 +60,7 @@ type Runner struct {
 	root    bool
 	stage2  *os.File
 	dir     *runDir
-	table   *policies.CallTable
+	table   func() *policies.CallTable
 	filters map[filterKind]func() ([]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
 	idmaps  idmaps
@@ -95,13 +97,21 @@ func New(options Options) (*Runner, error) {
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
 		dir:     dir,
-		table:   policies.NewCallTable(policies.Refusals(), seccomp.Number),
+		table: sync.OnceValue(func() *policies.CallTable {
+			return policies.NewCallTable(policies.Refusals(), seccomp.Number)
+		}),
 		filters: filterKinds(),
 		hook:    hookWorks(),
 		idmaps:  idmaps{found: map[int]*os.File{}},
 	}
-	ask := r.choose(jail.Config{Log: new(observe.Log), Mode: policies.ModeHide}).ask()
-	r.warming.Go(func() { r.filters[filterKind{ask: ask}]() })
+	if options.Warm.Filtered() && options.Warm != "" {
+		c := jail.Config{Log: new(observe.Log), Mode: options.Warm}
+		r.warming.Go(func() { r.filter(c, r.choose(c).ask()) })
+		r.warming.Go(func() { r.table() })
+	}
+	// A worker that waits for a call keeps a processor of Go's, and where none is idle the scheduler takes it away and
+	// gives it back for every call.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + workers() + 1)
 	return r, nil
 }
 

@@ -28,7 +28,7 @@ func (k entryKey) hash() uint32 {
 }
 
 // entry adds up equal accesses. There may be hundreds of thousands, so it is small. Its verdict is decided once; until
-// then it is empty.
+// then it is empty. count is changed atomically, the rest under the lock of the shard.
 type entry struct {
 	count   int64
 	first   time.Duration
@@ -54,6 +54,7 @@ const (
 	flagNoFollow
 	flagImplicit
 	flagNoise
+	flagUsual // a usual refers to the entry, so it stays in memory
 )
 
 // callSet is a set of traced calls, by their place in the table.

@@ -68,6 +68,7 @@ type Log struct {
 	canaries  map[string]*canary
 
 	shards [shardCount]shard
+	usuals usuals
 	unique atomic.Int64
 	asking *asking
 	spill  spill
@@ -96,7 +97,7 @@ type shard struct {
 
 // NewLog returns a Log that has seen nothing. Times in the record count from began.
 func NewLog(o Options, began time.Time) *Log {
-	l := &Log{options: o, began: began, canaries: map[string]*canary{}}
+	l := &Log{options: o, began: began, canaries: map[string]*canary{}, usuals: usuals{known: map[usualKey]*usual{}}}
 	for i := range l.shards {
 		l.shards[i].entries = map[entryKey]*entry{}
 	}
@@ -124,7 +125,7 @@ func (l *Log) Open(s Scene) error {
 		return fmt.Errorf("open the root of the jail: %w", err)
 	}
 	l.view = &view{root: root, proc: proc, areas: newAreas(l.options.Table, l.options.Mode, l.options.Paths),
-		ids: ids{uid: uint32(s.UID), gid: uint32(s.GID), all: s.All}, known: map[lookKey]look{}}
+		ids: ids{uid: uint32(s.UID), gid: uint32(s.GID), all: s.All}, known: map[lookKey]look{}, headers: map[string][]byte{}}
 	l.processes = newProcesses(proc, s.Init, l.began)
 	for name, sent := range s.Canaries {
 		l.canaries[name] = &canary{sent: sent}
@@ -158,9 +159,13 @@ func (l *Log) Event(name, path, detail string) {
 
 // Begin reads what a call names and infers how it will end. The caller waits meanwhile.
 func (l *Log) Begin(p *Pending, c Call) {
-	p.decode(c, l.view.proc)
+	p.start(c, l.view.proc)
 	p.task, p.program = l.processes.at(c.TID)
 	p.inferred = c.Refused == 0
+	if l.usuals.find(p) {
+		return
+	}
+	p.decode()
 	for i := range p.n {
 		errno := c.Refused
 		if path := &p.paths[i]; errno == 0 {
@@ -172,6 +177,15 @@ func (l *Log) Begin(p *Pending, c Call) {
 			p.errno = errno
 		}
 	}
+	// Before the answer, as the next call may be the new program's, and another goroutine may have it.
+	if !c.Told && p.executes() {
+		l.processes.execute(p)
+	}
+}
+
+// executes reports whether the task goes on with another program, as far as is known.
+func (p *Pending) executes() bool {
+	return p.n > 0 && p.call.Traced.Kind == policies.KindExec && p.errno == 0
 }
 
 // End takes in a call that was answered. valid is false when the caller had gone meanwhile, so that what was read may be
@@ -179,6 +193,13 @@ func (l *Log) Begin(p *Pending, c Call) {
 func (l *Log) End(p *Pending, valid bool) {
 	if !valid {
 		l.aborted.Add(1)
+		if !p.call.Told && p.usual == nil && p.executes() {
+			l.processes.abandon(p)
+		}
+		return
+	}
+	if p.usual != nil {
+		p.usual.count()
 		return
 	}
 	if p.n == 0 {
@@ -189,9 +210,11 @@ func (l *Log) End(p *Pending, valid bool) {
 	}
 	for i := range p.n {
 		c := &p.paths[i]
-		l.take(p, c, c.op)
+		e := l.take(p, c, c.op)
 		if c.also != "" {
 			l.take(p, c, c.also)
+		} else if e != nil {
+			l.learn(p, c, e)
 		}
 	}
 	for i := range p.implicit {
@@ -199,7 +222,7 @@ func (l *Log) End(p *Pending, valid bool) {
 		l.count(p, entryKey{op: policies.OpExec, errno: opened.errno, path: opened.path},
 			&pendingPath{path: []byte(opened.path), look: opened.look, follow: true, resolved: true, implicit: true})
 	}
-	if p.call.Traced.Kind == policies.KindExec && p.errno == 0 {
+	if p.call.Told && p.executes() {
 		l.processes.execute(p)
 	}
 }
@@ -215,16 +238,17 @@ func (l *Log) EndKnown(p *Pending, errno syscall.Errno) {
 // that no process is an orphan.
 func (l *Log) Born(pid int) { l.processes.born(pid) }
 
-func (l *Log) take(p *Pending, c *pendingPath, op policies.Operation) {
+// take counts one path of a call, and returns its entry; nil for a canary.
+func (l *Log) take(p *Pending, c *pendingPath, op policies.Operation) *entry {
 	if c.unreadable == "" {
 		if canary := l.canaries[string(c.path)]; canary != nil {
 			if p.errno == unix.ENOENT {
 				canary.seen.Add(1)
 			}
-			return
+			return nil
 		}
 	}
-	l.count(p, entryKey{op: op, errno: p.errno, path: ownPid(p, c.path)}, c)
+	return l.count(p, entryKey{op: op, errno: p.errno, path: ownPid(p, c.path)}, c)
 }
 
 // ownPid writes the caller's own pid below /proc as "self", and others as "<pid>".
@@ -248,7 +272,7 @@ func ownPid(p *Pending, name []byte) string {
 }
 
 // count adds an access to its entry. A new entry is judged, at once or when the host has answered.
-func (l *Log) count(p *Pending, key entryKey, c *pendingPath) {
+func (l *Log) count(p *Pending, key entryKey, c *pendingPath) *entry {
 	s := &l.shards[key.hash()%shardCount]
 	s.mu.Lock()
 	e := s.entries[key]
@@ -262,14 +286,14 @@ func (l *Log) count(p *Pending, key entryKey, c *pendingPath) {
 			l.decide(key, e, f, nil)
 		}
 	}
-	e.count++
+	atomic.AddInt64(&e.count, 1)
 	e.calls.add(p.call.Traced)
 	if c.implicit {
 		e.flags |= flagImplicit
 	}
 	s.mu.Unlock()
 	if !fresh {
-		return
+		return e
 	}
 	if f.NeedsHost() {
 		l.asking.ask(key, e, f)
@@ -279,6 +303,7 @@ func (l *Log) count(p *Pending, key entryKey, c *pendingPath) {
 	if l.unique.Add(1) > spillAt {
 		l.spillEntries()
 	}
+	return e
 }
 
 // Close ends the record: no task of the jail is left. It may be called for a Log that was never opened.

@@ -10,11 +10,12 @@ import (
 
 // Bounds of what is read from a caller.
 const (
-	pageSize = 4096     // the smallest there is, so never across a page's end, whatever the page
-	pathMax  = 4096     // PATH_MAX, the NUL included (limits.h)
-	argvMax  = 4 << 10  // bytes of an argument vector that are kept
-	argsMax  = 1 << 10  // arguments that are kept
-	linkMax  = 16 << 10 // of a link of /proc, which may be longer than PATH_MAX
+	pageSize  = 4096     // the smallest there is, so never across a page's end, whatever the page
+	pathMax   = 4096     // PATH_MAX, the NUL included (limits.h)
+	argvMax   = 4 << 10  // bytes of an argument vector that are kept
+	argsMax   = 1 << 10  // arguments that are kept
+	usualPath = 256      // most paths are shorter, and copying costs
+	linkMax   = 16 << 10 // of a link of /proc, which may be longer than PATH_MAX
 )
 
 // Reasons why a path is unknown.
@@ -56,7 +57,10 @@ func (m *memory) at(tid int, addr uint64, buf []byte) int {
 func (m *memory) text(tid int, addr uint64) (s []byte, unreadable string) {
 	n := 0
 	for n < pathMax {
-		chunk := int(pageSize - (addr+uint64(n))%pageSize)
+		chunk := min(usualPath, int(pageSize-(addr+uint64(n))%pageSize))
+		if n > 0 {
+			chunk = int(pageSize - (addr+uint64(n))%pageSize)
+		}
 		part := m.scratch[n:min(pathMax, n+chunk)]
 		got := m.at(tid, addr+uint64(n), part)
 		if got == 0 {
@@ -84,27 +88,99 @@ func (m *memory) word(tid int, addr uint64, size int) (uint64, bool) {
 	return binary.NativeEndian.Uint64(b[:]), true
 }
 
-// argv reads an argument vector as far as it is kept.
+// argv reads an argument vector as far as it is kept: its pointers and then the beginnings of what they point to, many in
+// one call.
 func (m *memory) argv(tid int, addr uint64, wordSize int) (args []string, truncated bool) {
 	size := 0
 	for len(args) < argsMax {
-		pointer, ok := m.word(tid, addr+uint64(len(args)*wordSize), wordSize)
-		if !ok || pointer == 0 {
-			return args, !ok
+		pointers, ended := m.pointers(tid, addr+uint64(len(args)*wordSize), wordSize)
+		if len(pointers) == 0 {
+			return args, !ended
 		}
-		arg, unreadable := m.text(tid, pointer)
-		if unreadable == reasonTooLong {
-			arg, unreadable = m.scratch[:], ""
+		starts := m.starts(tid, pointers)
+		for i, pointer := range pointers {
+			arg, whole := starts[i], len(starts[i]) > 0
+			if end := bytes.IndexByte(arg, 0); end >= 0 {
+				arg = arg[:end]
+			} else if arg, whole = m.long(tid, pointer); !whole {
+				return args, true
+			}
+			if size += len(arg) + 1; size > argvMax {
+				return append(args, string(arg[:max(0, len(arg)-(size-argvMax))])), true
+			}
+			args = append(args, string(arg))
 		}
-		if unreadable != "" {
-			return args, true
+		if ended {
+			return args, false
 		}
-		if size += len(arg) + 1; size > argvMax {
-			return append(args, string(arg[:max(0, len(arg)-(size-argvMax))])), true
-		}
-		args = append(args, string(arg))
 	}
 	return args, true
+}
+
+// long reads an argument that does not end where most do.
+func (m *memory) long(tid int, addr uint64) (arg []byte, ok bool) {
+	arg, unreadable := m.text(tid, addr)
+	if unreadable == reasonTooLong {
+		return m.scratch[:], true
+	}
+	return arg, unreadable == ""
+}
+
+// pointersMax is how many pointers are read at once, and startLength how much of what each points to.
+const (
+	pointersMax = 64
+	startLength = 128
+)
+
+// pointers reads pointers up to a page's end, and tells whether the one that ends them was there.
+func (m *memory) pointers(tid int, addr uint64, wordSize int) (list []uint64, ended bool) {
+	var buf [pointersMax * 8]byte
+	room := min(len(buf), int(pageSize-addr%pageSize)) / wordSize * wordSize
+	if room == 0 { // the vector is not aligned
+		word, ok := m.word(tid, addr, wordSize)
+		if !ok || word == 0 {
+			return nil, ok
+		}
+		return []uint64{word}, false
+	}
+	got := m.at(tid, addr, buf[:room])
+	for at := 0; at+wordSize <= got; at += wordSize {
+		word := uint64(binary.NativeEndian.Uint32(buf[at:]))
+		if wordSize == 8 {
+			word = binary.NativeEndian.Uint64(buf[at:])
+		}
+		if word == 0 {
+			return list, true
+		}
+		list = append(list, word)
+	}
+	return list, false
+}
+
+// starts reads the first bytes at each address, not across a page's end. What could not be read is empty.
+func (m *memory) starts(tid int, addresses []uint64) [][]byte {
+	texts := make([][]byte, len(addresses))
+	buf := make([]byte, len(addresses)*startLength)
+	local := []unix.Iovec{{Base: &buf[0]}}
+	remote := make([]unix.RemoteIovec, len(addresses))
+	total := 0
+	for i, addr := range addresses {
+		n := min(startLength, int(pageSize-addr%pageSize))
+		remote[i] = unix.RemoteIovec{Base: uintptr(addr), Len: n}
+		texts[i] = buf[total : total+n : total+n]
+		total += n
+	}
+	local[0].SetLen(total)
+	got, err := unix.ProcessVMReadv(tid, local, remote, 0)
+	if err != nil {
+		got = 0
+	}
+	for i := range texts { // what came is whole up to the first address that could not be read
+		if got -= len(texts[i]); got < 0 {
+			texts[i] = nil
+		}
+	}
+	return texts
 }
 
 // link reads a link below /proc.

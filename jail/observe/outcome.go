@@ -291,7 +291,7 @@ func (v *view) inferExec(p *Pending, c *pendingPath) syscall.Errno {
 	}
 	at := c.look
 	for range maxInterpreters {
-		header := v.header(at.resolved)
+		header := v.header(&at)
 		name, script := interpreter(header)
 		if name == "" {
 			if !script && len(header) > 0 && !bytes.HasPrefix(header, []byte("\x7fELF")) {

@@ -23,6 +23,8 @@ type Call struct {
 	Traced *policies.TracedCall
 	// Refused is what our own filter answers; 0 lets the call go on.
 	Refused syscall.Errno
+	// Told says that the observer will learn the kernel's answer (EndKnown).
+	Told bool
 }
 
 // arg is an argument, 0 for an index of -1.
@@ -51,6 +53,16 @@ type Pending struct {
 	program   int // what the task ran when it made the call: it may go on with another one before the call is counted
 	mem       memory
 	buffers   [2][]byte
+	// first is the call's first path as it was typed, read ahead; it is valid until the next one is read.
+	first   typed
+	usual   *usual // of a call that is known already
+	usualOK bool   // the call may become known
+}
+
+// typed is a path as a caller has it.
+type typed struct {
+	text       []byte
+	unreadable string
 }
 
 // Named reports, between Log.Begin and Log.End, whether the call names anything: if not, how it ends is of no interest.
@@ -87,14 +99,25 @@ const executeCheck = 0x10000
 // atFDCWD is AT_FDCWD as an int, which is how wide the kernel looks at it.
 const atFDCWD = -100
 
-// decode reads what the call names. It runs while the caller waits.
-func (p *Pending) decode(c Call, proc int) {
+// start begins a call: it reads its flags and its first path.
+func (p *Pending) start(c Call, proc int) {
 	p.call, p.n, p.argv, p.truncated, p.implicit, p.errno = c, 0, nil, false, p.implicit[:0], c.Refused
-	p.mem.proc = proc
+	p.mem.proc, p.first, p.usual, p.usualOK = proc, typed{}, nil, false
 	if c.Traced == nil {
 		return
 	}
 	p.readFlags()
+	if address := c.arg(c.Traced.Paths[0].Arg); address != 0 && !c.Traced.Kind.IsSocket() {
+		p.first.text, p.first.unreadable = p.mem.text(c.TID, address)
+	}
+}
+
+// decode reads what the call names. It runs while the caller waits.
+func (p *Pending) decode() {
+	c := p.call
+	if c.Traced == nil {
+		return
+	}
 	for i, arg := range c.Traced.Paths {
 		c := &p.paths[p.n]
 		*c = pendingPath{tid: p.call.TID, path: p.buffers[i][:0], follow: p.follows()}
@@ -209,7 +232,7 @@ func openOperations(flags uint64) (op, also policies.Operation) {
 // is no access but where something is executed or linked.
 func (p *Pending) readPath(c *pendingPath, arg policies.PathArg) bool {
 	kind := p.call.Traced.Kind
-	if kind == policies.KindConnect || kind == policies.KindBind {
+	if kind.IsSocket() {
 		return p.readAddress(c, arg)
 	}
 	base := int32(atFDCWD)
@@ -223,7 +246,10 @@ func (p *Pending) readPath(c *pendingPath, arg policies.PathArg) bool {
 	if address == 0 {
 		return false
 	}
-	typed, unreadable := p.mem.text(p.call.TID, address)
+	typed, unreadable := p.first.text, p.first.unreadable
+	if p.n > 0 || arg != p.call.Traced.Paths[0] {
+		typed, unreadable = p.mem.text(p.call.TID, address)
+	}
 	if unreadable != "" {
 		c.unreadable = unreadable
 		return true

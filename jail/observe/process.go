@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -26,8 +27,7 @@ type processes struct {
 	groups   map[int]*group
 	programs []audit.Process
 	poll     int // epoll, -1 where pidfds cannot be had
-	wake     int // eventfd that ends the watch
-	watching sync.WaitGroup
+	seen     int // calls since somebody looked for processes that have ended
 }
 
 // task is one thread. fd tells when its id is free; -1 where that cannot be told, and then the task is not remembered.
@@ -40,49 +40,41 @@ type task struct {
 type group struct {
 	tgid, pid int // outside, and in the jail
 	program   int // the ID of what it runs
-	// before is what it ran before an exec that is not confirmed yet, 0 for none.
-	before int
+	// before is what it ran before an exec that is not confirmed yet, 0 for none; by is the thread that executes.
+	before, by int
+	// executed counts what it went on with, once or more than once.
+	executed int
+	first    *task
 }
 
 func newProcesses(proc, init int, began time.Time) *processes {
-	p := &processes{mem: memory{proc: proc}, init: init, began: began, tasks: map[int]*task{}, groups: map[int]*group{}, poll: -1, wake: -1}
-	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return p
+	p := &processes{mem: memory{proc: proc}, init: init, began: began, tasks: map[int]*task{}, groups: map[int]*group{}, poll: -1}
+	if poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
+		p.poll = poll
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: 0})
-	}
-	if err != nil {
-		unix.Close(poll)
-		return p
-	}
-	p.poll, p.wake = poll, wake
-	p.watching.Go(p.watch)
 	return p
 }
 
-// watch forgets processes that have ended.
-func (p *processes) watch() {
-	events := make([]unix.EpollEvent, 64)
-	for {
-		n, err := unix.EpollWait(p.poll, events, -1)
-		if err != nil && err != unix.EINTR {
-			return
-		}
+// lookEvery is how many calls may pass before processes that have ended are forgotten. An id is free for another only when
+// all others were given, so this is soon enough.
+const lookEvery = 64
+
+// forgetEnded forgets processes that have ended.
+func (p *processes) forgetEnded() {
+	p.seen = 0
+	if p.poll < 0 {
+		return
+	}
+	var events [64]unix.EpollEvent
+	for n := len(events); n == len(events); {
+		n, _ = unix.EpollWait(p.poll, events[:], 0) // does not wait
 		for _, e := range events[:max(n, 0)] {
-			if e.Fd == 0 {
-				return
-			}
 			p.forget(int(e.Fd))
 		}
 	}
 }
 
 func (p *processes) forget(tid int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	t := p.tasks[tid]
 	if t == nil {
 		return
@@ -94,17 +86,14 @@ func (p *processes) forget(tid int) {
 	unix.Close(t.fd)
 }
 
-// close ends the watch and returns all programs, by ID. It may be called again.
+// close returns all programs, by ID. It may be called again.
 func (p *processes) close() []audit.Process {
-	if p.poll >= 0 {
-		unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-		p.watching.Wait()
-		unix.Close(p.poll)
-		unix.Close(p.wake)
-		p.poll = -1
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.poll >= 0 {
+		unix.Close(p.poll)
+		p.poll = -1
+	}
 	for _, t := range p.tasks {
 		unix.Close(t.fd)
 	}
@@ -116,26 +105,47 @@ func (p *processes) close() []audit.Process {
 func (p *processes) at(tid int) (t *task, program int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.seen++; p.seen >= lookEvery {
+		p.forgetEnded()
+	}
 	if t = p.tasks[tid]; t == nil {
 		t = p.meet(tid)
 	}
-	if t.group.before != 0 {
-		p.confirm(t.group)
+	// Another thread may call while one executes. After it there is only the process's first.
+	if g := t.group; g.before != 0 && (tid == g.by || tid == g.tgid) {
+		p.confirm(g)
 	}
 	return t, t.group.program
 }
 
 // meet looks at a task for the first time.
 func (p *processes) meet(tid int) *task {
-	s := p.status(tid)
+	p.forgetEnded()
+	fd := p.open(tid)
+	s := p.identify(tid, fd)
 	g := p.groups[s.tgid]
 	if g == nil {
-		g = p.newGroup(s)
+		if tid == s.tgid {
+			return p.newGroup(s, fd).first
+		}
+		g = p.newGroup(s, p.open(s.tgid))
 	}
-	if tid == s.tgid && p.tasks[tid] != nil {
-		return p.tasks[tid]
+	return p.follow(tid, fd, g)
+}
+
+// open returns a descriptor of a process or a thread, -1 where there is none.
+func (p *processes) open(tid int) int {
+	if p.poll < 0 {
+		return -1
 	}
-	return p.follow(tid, g)
+	fd, err := unix.PidfdOpen(tid, 0)
+	if err != nil { // it is not the first of its process
+		fd, err = unix.PidfdOpen(tid, unix.PIDFD_THREAD) // Linux 6.9
+	}
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // born looks at a process that has been made. It may have ended already.
@@ -146,33 +156,24 @@ func (p *processes) born(pid int) {
 		return
 	}
 	if s := p.status(pid); s.pid != 0 && s.tgid == pid {
-		p.newGroup(s)
+		p.newGroup(s, p.open(pid))
 	}
 }
 
-// newGroup looks at a process for the first time.
-func (p *processes) newGroup(s status) *group {
+// newGroup looks at a process for the first time. fd, -1 for none, is taken over.
+func (p *processes) newGroup(s status, fd int) *group {
 	g := &group{tgid: s.tgid, pid: s.pid}
 	g.program = p.started(g, s.parent)
 	p.groups[s.tgid] = g
-	p.follow(s.tgid, g)
+	g.first = p.follow(s.tgid, fd, g)
 	return g
 }
 
 // follow remembers a task until it ends. A process whose end would not be noticed is forgotten at once.
-func (p *processes) follow(tid int, g *group) *task {
-	t := &task{group: g, fd: -1}
-	flags := 0
-	if tid != g.tgid {
-		flags = unix.PIDFD_THREAD // Linux 6.9
-	}
-	if p.poll >= 0 {
-		if fd, err := unix.PidfdOpen(tid, flags); err == nil {
-			t.fd = fd
-		}
-	}
-	if t.fd >= 0 && unix.EpollCtl(p.poll, unix.EPOLL_CTL_ADD, t.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tid)}) != nil {
-		unix.Close(t.fd)
+func (p *processes) follow(tid, fd int, g *group) *task {
+	t := &task{group: g, fd: fd}
+	if fd >= 0 && unix.EpollCtl(p.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(tid)}) != nil {
+		unix.Close(fd)
 		t.fd = -1
 	}
 	if t.fd >= 0 {
@@ -181,6 +182,58 @@ func (p *processes) follow(tid int, g *group) *task {
 		delete(p.groups, tid)
 	}
 	return t
+}
+
+// pidfdInfo is struct pidfd_info (linux/pidfd.h, Linux 6.13) as far as it is wanted.
+type pidfdInfo struct {
+	mask, cgroup      uint64
+	pid, tgid, parent uint32
+	_                 [9]uint32
+}
+
+const (
+	ioctlPidfdInfo = 0xC040FF0B // PIDFD_GET_INFO, for a structure of 64 bytes
+	pidfdInfoPid   = 1          // PIDFD_INFO_PID
+)
+
+// identify finds out what a task is. Asking its descriptor spares the kernel the directory of the task in /proc, which it
+// would make now and take apart when the task ends.
+func (p *processes) identify(tid, fd int) status {
+	info := pidfdInfo{mask: pidfdInfoPid}
+	if fd >= 0 {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctlPidfdInfo, uintptr(unsafe.Pointer(&info)))
+		if errno == 0 && info.tgid != 0 {
+			if pid := p.inJail(fd); pid != 0 && int(info.tgid) == tid {
+				return status{tgid: tid, pid: pid, parent: int(info.parent)}
+			}
+		}
+	}
+	return p.status(tid)
+}
+
+// inJail is the pid that a process has in the jail, as its descriptor tells (proc_pid_fdinfo(5)); 0 if it does not.
+func (p *processes) inJail(fd int) int {
+	file, err := unix.Openat(p.mem.proc, "self/fdinfo/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(file)
+	var buf [256]byte
+	n, err := unix.Read(file, buf[:])
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(buf[:n]) {
+		if value, ok := bytes.CutPrefix(line, []byte("NSpid:")); ok {
+			fields := strings.Fields(string(value))
+			if len(fields) == 0 {
+				return 0
+			}
+			pid, _ := strconv.Atoi(fields[len(fields)-1])
+			return pid
+		}
+	}
+	return 0
 }
 
 // status is what /proc/PID/status says (proc_pid_status(5)).
@@ -223,16 +276,16 @@ func (p *processes) started(g *group, parent int) int {
 	if len(p.programs) == 0 { // stage 2, about to execute the command
 		return p.add(audit.Process{PID: g.pid, Exe: ownExe})
 	}
+	if of := p.groups[parent]; of != nil && of.executed == 0 {
+		return of.program // it has never run anything else
+	}
 	exe, _ := p.mem.link(strconv.Itoa(g.tgid) + "/exe")
 	if parent == p.init || parent == 0 {
 		return p.add(audit.Process{PID: g.pid, Orphan: true, Exe: exe, Argv: p.commandLine(g.tgid)})
 	}
 	of := p.groups[parent]
 	if of == nil {
-		of = p.newGroup(p.status(parent))
-	}
-	if of.before != 0 {
-		p.confirm(of)
+		of = p.newGroup(p.status(parent), p.open(parent))
 	}
 	for id := of.program; id != 0; id = p.programs[id-1].Parent {
 		if known := p.programs[id-1]; known.Exe == exe || exe == "" {
@@ -279,11 +332,21 @@ func (p *processes) execute(call *Pending) {
 	}
 	g.before = 0
 	if call.inferred {
-		g.before = started.Parent
+		g.before, g.by = started.Parent, call.call.TID
 	} else if exe, ok := p.mem.link(strconv.Itoa(g.tgid) + "/exe"); ok && !strings.HasSuffix(exe, " (deleted)") {
 		started.Exe = exe
 	}
 	g.program = p.add(started)
+	g.executed++
+}
+
+// abandon takes back what execute noted of a call that was not answered.
+func (p *processes) abandon(call *Pending) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := call.task.group; g.before != 0 && g.by == call.call.TID {
+		g.program, g.before = g.before, 0
+	}
 }
 
 // confirm looks whether the last exec of a process went well: the link to its program tells. One that did not is no

@@ -47,7 +47,7 @@ func (l *Log) spillEntries() {
 		s := &l.shards[i]
 		s.mu.Lock()
 		for key, e := range s.entries {
-			if e.verdict != "" {
+			if e.verdict != "" && e.flags&flagUsual == 0 {
 				taken[key] = e
 				delete(s.entries, key)
 			}

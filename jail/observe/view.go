@@ -18,8 +18,9 @@ type view struct {
 	areas      areas
 	ids        ids
 
-	mu    sync.RWMutex
-	known map[lookKey]look // of places that the jail cannot change
+	mu      sync.RWMutex
+	known   map[lookKey]look // of places that the jail cannot change
+	headers map[string][]byte
 }
 
 // ids are what a task of the jail has, as files outside show owners. all means that modes do not bind it.
@@ -38,6 +39,8 @@ type look struct {
 	resolved string
 	via      []string
 	area     area
+	// stays tells that the jail cannot change the answer.
+	stays bool
 }
 
 type lookKey struct {
@@ -59,8 +62,8 @@ func (v *view) at(p []byte, tid int, follow bool) look {
 	if ok {
 		return found
 	}
-	found, ok = v.look(string(p), tid, follow)
-	if ok {
+	found = v.look(string(p), tid, follow)
+	if found.stays {
 		v.mu.Lock()
 		if len(v.known) < maxKnown {
 			v.known[lookKey{string(p), follow}] = found
@@ -70,8 +73,7 @@ func (v *view) at(p []byte, tid int, follow bool) look {
 	return found
 }
 
-// look also reports whether the answer stays what it is.
-func (v *view) look(p string, tid int, follow bool) (found look, stays bool) {
+func (v *view) look(p string, tid int, follow bool) (found look) {
 	clean := path.Clean(p)
 	st, errno := unix.Stat_t{}, syscall.Errno(unix.ELOOP)
 	if !magic(clean) {
@@ -83,12 +85,12 @@ func (v *view) look(p string, tid int, follow bool) (found look, stays bool) {
 		found = look{errno: errno, mode: st.Mode, uid: st.Uid, gid: st.Gid, resolved: clean}
 	}
 	found.area = v.areas.of(found.resolved)
-	stays = !found.area.writable && !found.area.proc
+	found.stays = !found.area.writable && !found.area.proc
 	for _, hop := range found.via {
 		a := v.areas.of(hop)
-		stays = stays && !a.writable && !a.proc
+		found.stays = found.stays && !a.writable && !a.proc
 	}
-	return found, stays
+	return found
 }
 
 // stat looks at a path inside the jail.
@@ -260,8 +262,30 @@ func (v *view) permits(l *look, what uint32) bool {
 	return mode&what == what
 }
 
-// header is the beginning of a file of the jail.
-func (v *view) header(p string) []byte {
+// header is the beginning of what is looked at.
+func (v *view) header(l *look) []byte {
+	if !l.stays {
+		return v.readHeader(l.resolved)
+	}
+	v.mu.RLock()
+	header, ok := v.headers[l.resolved]
+	v.mu.RUnlock()
+	if ok {
+		return header
+	}
+	header = v.readHeader(l.resolved)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.headers) < maxHeaders {
+		v.headers[l.resolved] = header
+	}
+	return header
+}
+
+// maxHeaders bounds what is remembered of the programs of a jail: 4 KiB each.
+const maxHeaders = 1000
+
+func (v *view) readHeader(p string) []byte {
 	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(v.root, relative(p), &how)
 	if err != nil {

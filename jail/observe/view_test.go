@@ -79,7 +79,7 @@ func jailTree(t *testing.T) *view {
 	}}
 	// The files are the tester's, who may be root: ids, not rights, are what is compared.
 	return &view{root: fd, proc: -1, areas: newAreas(table, policies.ModeHide, nil),
-		ids: ids{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}, known: map[lookKey]look{}}
+		ids: ids{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}, known: map[lookKey]look{}, headers: map[string][]byte{}}
 }
 
 func TestLook(t *testing.T) {
