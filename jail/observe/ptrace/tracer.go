@@ -173,7 +173,7 @@ func (w *worker) begin(tid int, t *task) {
 	}
 	w.check("read a call", errno)
 	abi, known := policies.ABIOf(c.arch)
-	o := observe.Call{TID: tid, ABI: abi, Args: c.args}
+	o := observe.Call{Told: true, TID: tid, ABI: abi, Args: c.args}
 	var refused *policies.SyscallRule
 	if known && errno == 0 {
 		o.Name, o.Traced, refused = w.options.Table.Find(abi, c.nr, &c.args)
