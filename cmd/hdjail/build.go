@@ -147,35 +147,41 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	b.Audited = audits.add
 	results, err = b.Realize(c.Context, p, options)
 	if err == nil {
-		err = audits.incomplete()
+		err = audits.incomplete
 	}
 	err = errors.Join(err, sink.finish(diagnoseExit(err)))
 	if c.String("progress") != "quiet" {
-		a.summarize(audits.list, "")
+		a.summarize(audits.list, audits.more, "")
 	}
 	return targets(p, results), err
 }
 
-// auditList collects the audits of builds that run at the same time.
+// auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
+// headers, of many the first ones.
 type auditList struct {
-	mu   sync.Mutex
-	list []*audit.Audit
+	mu         sync.Mutex
+	list       []*audit.Audit
+	more       int
+	incomplete error
 }
 
 func (l *auditList) add(a *audit.Audit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, a)
-}
-
-// incomplete is the error of the first record that is incomplete. What was built is registered all the same.
-func (l *auditList) incomplete() error {
-	for _, a := range l.list {
-		if !a.Header.Complete {
-			return &incompleteError{Name: a.Header.Name, Reasons: a.Header.IncompleteReasons}
-		}
+	if !a.Header.Complete && l.incomplete == nil {
+		l.incomplete = &incompleteError{Name: a.Header.Name, Reasons: a.Header.IncompleteReasons}
 	}
-	return nil
+	switch {
+	case !remarkable(a):
+		return
+	case len(l.list) == maxSummary:
+		l.more++
+		return
+	case len(l.list) > 0:
+		l.list[0].Accesses, l.list[0].Processes = nil, nil
+		a.Accesses, a.Processes = nil, nil
+	}
+	l.list = append(l.list, a)
 }
 
 func diagnoseExit(err error) int {

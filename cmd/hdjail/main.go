@@ -24,11 +24,11 @@ func main() {
 }
 
 // collectLate has the garbage collector begin at a heap of 20 MB instead of 4, because most runs end before it is worth its
-// time. From its first collection on the heap may grow by twice what is in use.
+// time. From its first collection on the heap may grow by as much as is in use.
 func collectLate() {
 	debug.SetGCPercent(500)
 	unused := &struct{ self any }{}
-	runtime.AddCleanup(unused, func(percent int) { debug.SetGCPercent(percent) }, 200)
+	runtime.AddCleanup(unused, func(percent int) { debug.SetGCPercent(percent) }, 100)
 }
 
 // run is the program; what it returns is the exit status.

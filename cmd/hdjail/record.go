@@ -135,7 +135,9 @@ func (a *app) summarizes(o runOptions) bool {
 func (a *app) tellOfRun(o runOptions, x *audit.Audit) {
 	switch {
 	case a.summarizes(o):
-		a.summarize([]*audit.Audit{x}, o.audit)
+		if remarkable(x) {
+			a.summarize([]*audit.Audit{x}, 0, o.audit)
+		}
 	case !o.quiet && x.Header.Mode == string(policies.ModeLog):
 		a.out.say("hdjail: the command used %d files of the host; --audit FILE tells which, and of which packages", leakedPaths(x))
 	}
@@ -154,24 +156,26 @@ func leakedPaths(x *audit.Audit) int {
 // maxSummary is how many lines are said of what was built.
 const maxSummary = 25
 
-// summarize says what is notable in audits, in at most maxSummary lines: much of one, a line each of several. name is how
-// `hdjail audit` is told which a single one is; empty for by its ID.
-func (a *app) summarize(audits []*audit.Audit, name string) {
-	audits = slices.DeleteFunc(slices.Clone(audits), func(x *audit.Audit) bool {
-		return x.Header.Complete && !slices.ContainsFunc(x.Accesses, func(access audit.Access) bool { return access.Outside() })
-	})
-	slices.SortFunc(audits, func(x, y *audit.Audit) int { return strings.Compare(x.Header.Name, y.Header.Name) })
-	switch {
-	case len(audits) == 1:
+// remarkable reports whether there is anything to say of an audit, which has what is notable of its accesses.
+func remarkable(x *audit.Audit) bool {
+	return !x.Header.Complete || slices.ContainsFunc(x.Accesses, func(access audit.Access) bool { return access.Outside() })
+}
+
+// summarize says what is notable in audits, in at most maxSummary lines: much of one, a line each of several, of which more
+// were left out. name is how `hdjail audit` is told which a single one is; empty for by its ID.
+func (a *app) summarize(audits []*audit.Audit, more int, name string) {
+	if len(audits) == 1 {
 		for _, line := range report.Summary(audits[0], report.SummaryOptions{Lines: maxSummary, Width: 160, Name: auditName(audits[0], name)}) {
 			a.out.say("%s", line)
 		}
 		return
-	case len(audits) > maxSummary:
-		defer a.out.say("and %d more", len(audits)-maxSummary+1)
-		audits = audits[:maxSummary-1]
 	}
-	for _, x := range audits {
+	slices.SortFunc(audits, func(x, y *audit.Audit) int { return strings.Compare(x.Header.Name, y.Header.Name) })
+	for i, x := range audits {
+		if left := len(audits) + more - i; i == maxSummary-1 && left > 1 {
+			a.out.say("and %d more", left)
+			return
+		}
 		v := x.Header.Counters.Verdicts
 		a.out.say("%s: %d accesses hidden, %d leaked, %d unknown, %d denied: hdjail audit %s", escape(x.Header.Name), v[policies.Hidden],
 			v[policies.Leaked], v[policies.Unknown], v[policies.Denied], auditName(x, ""))
