@@ -21,8 +21,8 @@ const (
 type PathRule struct {
 	Pattern string
 	Action  RuleAction
-	// LookUps restricts the rule to look-ups of the path itself, not of what lies below it.
-	LookUps bool
+	// Only restricts the rule to asking for the path itself, or for the names in it, not for what lies below it.
+	Only bool
 }
 
 // IsLookUp reports whether an operation only asks for what is at a path.
@@ -49,8 +49,8 @@ func MatchPath(rules []PathRule, op Operation, path string) (action RuleAction) 
 }
 
 func (r PathRule) matches(op Operation, path string) bool {
-	if r.LookUps {
-		return path == r.Pattern && op.IsLookUp()
+	if r.Only {
+		return path == r.Pattern && (op.IsLookUp() || op == OpRead || op == OpList)
 	}
 	below := strings.HasPrefix(path, r.Pattern) && (len(path) == len(r.Pattern) || path[len(r.Pattern)] == '/')
 	return below || doublestar.MatchUnvalidated(r.Pattern, path)
@@ -60,12 +60,13 @@ func (r PathRule) matches(op Operation, path string) bool {
 // systems have whether or not there is anything in them; compiled Python, which a package has beside its sources on the host
 // and not in its snapshot, because it depends on times.
 func ShippedRules() (rules []PathRule) {
-	for _, pattern := range []string{"/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage", "/usr/lib/**/__pycache__/**"} {
+	for _, pattern := range []string{"/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage", "/usr/lib/**/__pycache__/**",
+		"/var/cache/ldconfig"} {
 		rules = append(rules, PathRule{Pattern: pattern, Action: RuleNoise})
 	}
 	for _, dir := range []string{"/usr/local", "/usr/local/bin", "/usr/local/include", "/usr/local/lib", "/usr/local/sbin", "/usr/local/share", "/opt",
 		"/home", "/root", "/media", "/mnt", "/srv", "/boot", "/run", "/sys"} {
-		rules = append(rules, PathRule{Pattern: dir, Action: RuleNoise, LookUps: true})
+		rules = append(rules, PathRule{Pattern: dir, Action: RuleNoise, Only: true})
 	}
 	return rules
 }

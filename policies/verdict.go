@@ -97,13 +97,15 @@ func (f Facts) refused() bool {
 // there reports whether something is at the path, as the answer tells, or else a look.
 func (f Facts) there() bool {
 	switch f.Errno {
-	case 0, syscall.EEXIST, syscall.EISDIR, syscall.ENOTEMPTY, syscall.ETXTBSY, syscall.EXDEV, syscall.EBUSY, syscall.ENOEXEC,
+	case 0, syscall.EEXIST, syscall.EISDIR, syscall.ENOTEMPTY, syscall.ETXTBSY, syscall.EBUSY, syscall.ENOEXEC,
 		syscall.ENXIO, syscall.ENODATA, syscall.ERANGE, syscall.EOPNOTSUPP:
 		return true
 	case syscall.ENOENT:
 		return f.Visible // the interpreter is missing, which has an access of its own, or the call resolves in its own way
 	case syscall.ENOTDIR, syscall.ENAMETOOLONG:
 		return false
+	case syscall.EXDEV:
+		return f.Visible || f.Op != OpRename // a rename across mounts is refused before anybody looks
 	case syscall.ELOOP:
 		return f.NoFollow
 	case syscall.EINVAL:

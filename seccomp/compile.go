@@ -40,7 +40,7 @@ func Compile(o Options) (program []byte, unknown []string, err error) {
 			return nil, nil, err
 		}
 	}
-	return join(program, i386), unknown, nil
+	return join(program, i386, o.foreign()), unknown, nil
 }
 
 // Number is the number of a system call's name in an ABI, and whether there is one.

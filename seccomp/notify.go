@@ -207,14 +207,26 @@ type Call struct {
 	ABI     policies.ABI
 	Name    string
 	Traced  *policies.TracedCall
-	Refused *policies.SyscallRule
+	Refused syscall.Errno
 }
 
-// Look finds a notification in the table. A foreign ABI is not found.
-func Look(table *policies.CallTable, n *Notification) (c Call, found bool) {
-	if c.ABI, found = policies.ABIOf(n.Arch); found {
-		c.Name, c.Traced, c.Refused = table.Find(c.ABI, int(n.Nr), &n.Args)
-		found = c.Name != ""
+// Look finds a notification in the table. i386 tells that the filter admits that ABI; calls by one that it does not admit are
+// refused. What is not found is nothing that the filter asks about.
+func Look(table *policies.CallTable, n *Notification, i386 bool) (c Call, found bool) {
+	if c.ABI, found = policies.ABIOf(n.Arch); !found {
+		return c, false
 	}
-	return c, found
+	x32 := c.ABI == policies.AMD64 && n.Nr&X32 != 0
+	var rule *policies.SyscallRule
+	c.Name, c.Traced, rule = table.Find(c.ABI, int(n.Nr&^X32), &n.Args)
+	switch {
+	case x32 || c.ABI == policies.I386 && !i386:
+		c.Refused = syscall.ENOSYS
+		if c.Name == "" {
+			c.Name = fmt.Sprintf("call %d of a foreign ABI", n.Nr)
+		}
+	case rule != nil:
+		c.Refused = rule.Errno
+	}
+	return c, c.Traced != nil || c.Refused != 0
 }

@@ -50,33 +50,55 @@ const (
 	instruction              = 8 // bytes
 	load                     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 	jumpGreater              = unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K
+	jumpBits                 = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
 	jumpEqual                = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 	jumpAlways               = unix.BPF_JMP | unix.BPF_JA
 	result                   = unix.BPF_RET | unix.BPF_K
 	returnENOSYS             = unix.SECCOMP_RET_ERRNO | uint32(syscall.ENOSYS)
 )
 
+// X32 is the bit that marks the numbers of the x32 ABI, which has the arch of x86-64 (linux/x32.h).
+const X32 = 0x40000000
+
 // join puts the filters of two ABIs into one program: libseccomp's own for the native one, which also refuses every ABI that
-// it does not know, and the one for i386, which may be nil. Numbers that are younger than our tables look unimplemented.
-func join(native, i386 []byte) []byte {
-	program := bpf(load, 0, 0, offsetArch)
-	if i386 == nil {
-		program = append(program, bpf(load, 0, 0, offsetNumber)...)
-		program = append(program, bpf(jumpGreater, 0, 1, policies.HighestSyscall)...) // x32's bit is greater, too
-		program = append(program, bpf(result, 0, 0, returnENOSYS)...)
-		return append(program, native...)
+// it does not know, and the one for i386, which may be nil. Calls by i386, where that is not admitted, and by x32 get the
+// answer foreign. Numbers that are younger than our tables look unimplemented.
+func join(native, i386 []byte, foreign uint32) (program []byte) {
+	steps := [][]byte{
+		bpf(load, 0, 0, offsetArch),
+		bpf(jumpEqual, 0, 1, policies.I386.AuditArch()),
+		bpf(result, 0, 0, foreign),
+		bpf(load, 0, 0, offsetNumber),
+		bpf(jumpBits, 0, 1, X32),
+		bpf(result, 0, 0, foreign),
+		bpf(jumpGreater, 0, 1, policies.HighestSyscall),
+		bpf(result, 0, 0, returnENOSYS),
 	}
-	for _, step := range [][]byte{
-		bpf(jumpEqual, 3, 0, policies.I386.AuditArch()),
-		bpf(load, 0, 0, offsetNumber),
-		bpf(jumpGreater, 0, 5, policies.HighestSyscall),
-		bpf(result, 0, 0, returnENOSYS),
-		bpf(load, 0, 0, offsetNumber),
-		bpf(jumpGreater, 0, 1, highestI386),
-		bpf(result, 0, 0, returnENOSYS),
-		bpf(jumpAlways, 0, 0, uint32(len(native)/instruction)),
-	} {
+	if i386 != nil {
+		steps = [][]byte{
+			bpf(load, 0, 0, offsetArch),
+			bpf(jumpEqual, 5, 0, policies.I386.AuditArch()),
+			bpf(load, 0, 0, offsetNumber),
+			bpf(jumpBits, 0, 1, X32),
+			bpf(result, 0, 0, foreign),
+			bpf(jumpGreater, 0, 5, policies.HighestSyscall),
+			bpf(result, 0, 0, returnENOSYS),
+			bpf(load, 0, 0, offsetNumber),
+			bpf(jumpGreater, 0, 1, highestI386),
+			bpf(result, 0, 0, returnENOSYS),
+			bpf(jumpAlways, 0, 0, uint32(len(native)/instruction)),
+		}
+	}
+	for _, step := range steps {
 		program = append(program, step...)
 	}
 	return append(append(program, native...), i386...)
+}
+
+// foreign is the answer to calls by an ABI that is not admitted: the listener puts them on record and refuses them.
+func (o Options) foreign() uint32 {
+	if o.Ask == AskListener {
+		return unix.SECCOMP_RET_USER_NOTIF
+	}
+	return returnENOSYS
 }

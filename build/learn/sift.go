@@ -40,9 +40,17 @@ func (l *learner) sift() {
 		}
 	}
 	for _, a := range l.Audit.Accesses {
-		s.access(a)
+		if !s.surveys(a) {
+			s.access(a)
+		}
 	}
 	s.forgetEnumerated()
+}
+
+// surveys reports whether an access is one of a program that looks at every library of the machine, and needs none.
+func (s *sifter) surveys(a audit.Access) bool {
+	exe := path.Base(s.processes[a.Process].Exe)
+	return (exe == "ldconfig" || exe == "ldconfig.real") && a.Op != policies.OpExec
 }
 
 // sifter sorts the accesses of an audit.

@@ -116,6 +116,9 @@ func spillIn(dir string) func() (observe.Temporary, error) {
 	}
 }
 
+// maxTries is how often the kernel is asked again after EAGAIN.
+const maxTries = 1000
+
 // treeWhitelist is the file list of the whitelisted packages, as a composed tree has it.
 type treeWhitelist struct{ root int }
 
@@ -143,7 +146,7 @@ func (r *Record) Finish(name string, mode policies.Mode, result jail.Result) (er
 		return nil
 	}
 	if result.Survivors > 0 {
-		r.log.Event("survivor:killed", "", fmt.Sprintf("%d processes outlived the command", result.Survivors))
+		r.log.Event("survivor:killed", "", fmt.Sprintf("outlived the command: %d", result.Survivors))
 	}
 	if result.Stopped != "" {
 		r.log.Event(stopEvent(result.Stopped), "", "")

@@ -91,8 +91,22 @@ func (a *app) recordRun(ctx context.Context, c *jail.Config, v jailplan.View, o 
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(a.absolute(o.audit)); o.audit != "-" && (err != nil || info.Mode().IsRegular()) { // a pipe has one reader
+		if err := a.writeAudit(o.audit, unfinished(args, c.Mode)); err != nil {
+			return nil, err
+		}
+	}
 	return recorder.Start(ctx, c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil),
 		Unowned: o.audit == "" && o.keep == nil && c.Mode != policies.ModeFail && !a.summarizes(o)})
+}
+
+// unfinished is what is left as the audit if hdjail is killed while the command runs.
+func unfinished(args []string, mode policies.Mode) func(io.Writer) error {
+	return func(w io.Writer) error {
+		a := audit.Audit{Header: audit.Header{Name: "run", Mode: string(mode), System: system(), Recorded: "all", Command: args,
+			IncompleteReasons: []string{"the run has not ended, or hdjail was killed"}}}
+		return a.WriteDocument(w)
+	}
 }
 
 // finishRun completes the record and returns the exit status of `hdjail run`.
@@ -116,6 +130,7 @@ func (a *app) finishRun(o runOptions, record *recording.Record, mode policies.Mo
 		return exitIllegal, &illegalRun{record: record}
 	}
 	a.tellOfRun(o, record.Digest())
+	a.helpWriting(o, record.Notable)
 	switch {
 	case !h.Complete && o.strict:
 		return exitRunFailed, &incompleteError{Name: "run", Reasons: h.IncompleteReasons}
@@ -140,6 +155,17 @@ func (a *app) tellOfRun(o runOptions, x *audit.Audit) {
 		}
 	case !o.quiet && x.Header.Mode == string(policies.ModeLog):
 		a.out.say("hdjail: the command used %d files of the host; --audit FILE tells which, and of which packages", leakedPaths(x))
+	}
+}
+
+// helpWriting tells how to allow a write that was refused because the host is shown read-only.
+func (a *app) helpWriting(o runOptions, accesses []audit.Access) {
+	for _, x := range accesses {
+		if x.Op.Changes() && x.Errno == int(unix.EROFS) && !o.quiet {
+			a.out.say("%s %s is read-only here; --rw DIR makes a directory writable, like --rw %s", a.out.paint(cyan, "help:"), escape(x.Path),
+				escape(filepath.Dir(x.Path)))
+			return
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type observer struct {
 	watchers []watcher
 	unfit    error // the observer cannot work on this host, as its first call has shown; nil if it can
 	identity identity
+	i386     bool // the filter admits its calls
 	setIDs   bool
 }
 
@@ -43,9 +44,9 @@ func (r *Runner) newObserver(c jail.Config, kind Observer, ids identity) *observ
 	if kind == "" {
 		return nil
 	}
-	o := &observer{kind: kind, log: c.Log, table: r.table, identity: ids, setIDs: r.root && !c.Host,
+	o := &observer{kind: kind, log: c.Log, table: r.table, identity: ids, i386: !c.Mode.Contains(), setIDs: r.root && !c.Host,
 		canaries: []string{"/.hdjail-" + randomName(), "/.hdjail-" + randomName()},
-		scene:    observe.Scene{UID: ids.uid, GID: ids.gid, All: c.Host && r.root, Canaries: map[string]int{}}}
+		scene:    observe.Scene{UID: ids.uid, GID: ids.gid, All: c.Host && r.root, Terminal: c.Terminal, Canaries: map[string]int{}}}
 	for _, name := range o.canaries {
 		o.scene.Canaries[name] = accessesOfCanary
 	}
@@ -88,7 +89,7 @@ func (o *observer) serve(listener *os.File, init *libcontainer.Process, fields [
 	}
 	handlers := make([]seccomp.Handler, n)
 	for i := range handlers {
-		handlers[i] = &handler{log: o.log, table: o.table()}
+		handlers[i] = &handler{log: o.log, table: o.table(), i386: o.i386}
 	}
 	s, err := seccomp.Supervise(listener, handlers, o.prepare, func() { init.Signal(os.Kill) })
 	if err != nil {
@@ -181,21 +182,19 @@ type handler struct {
 	log     *observe.Log
 	table   *policies.CallTable
 	pending observe.Pending
+	i386    bool // the filter admits its calls
 	skip    bool
 }
 
 // Before implements seccomp.Handler.
 func (h *handler) Before(n *seccomp.Notification) syscall.Errno {
-	c, found := seccomp.Look(h.table, n)
+	c, found := seccomp.Look(h.table, n, h.i386)
 	// The filter asks about nothing else; a call that it and the table see differently is refused.
-	if h.skip = !found || c.Traced == nil && c.Refused == nil; h.skip {
+	if h.skip = !found; h.skip {
 		h.log.Incomplete(fmt.Sprintf("a call %d of ABI %#x that no rule is about", n.Nr, n.Arch))
 		return syscall.ENOSYS
 	}
-	call := observe.Call{TID: int(n.TID), ABI: c.ABI, Args: n.Args, Name: c.Name, Traced: c.Traced}
-	if c.Refused != nil {
-		call.Refused = c.Refused.Errno
-	}
+	call := observe.Call{TID: int(n.TID), ABI: c.ABI, Args: n.Args, Name: c.Name, Traced: c.Traced, Refused: c.Refused}
 	h.log.Begin(&h.pending, call)
 	return call.Refused
 }

@@ -32,6 +32,7 @@ type process struct {
 	output                *output
 	terminal              *terminal
 	reported              bool
+	lent                  []lentPipe
 	observer              *observer // nil when nothing is recorded
 }
 
@@ -76,6 +77,7 @@ func (p *process) closeChildEnds() {
 
 // closeFiles closes everything of a jail that was not started, however far it came.
 func (p *process) closeFiles() {
+	p.returnPipes()
 	p.closeChildEnds()
 	p.control.Close()
 	if p.output != nil {
@@ -144,6 +146,7 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 	}
 	p.observer.finish()
 	p.output.finish()
+	p.returnPipes()
 	p.terminal.close()
 	p.finish(&result, state)
 	if failed = p.observer.explain(failed); failed != nil {

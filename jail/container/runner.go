@@ -226,6 +226,11 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	if err := p.openStreams(); err != nil {
 		return nil, &jail.SetupError{Phase: "streams", Err: err}
 	}
+	if r.root && !c.Host {
+		if err := p.lendPipes(ids); err != nil {
+			return nil, &jail.SetupError{Phase: "streams", Err: err}
+		}
+	}
 	plan := stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids, ask: kind.ask(), canaries: p.observer.paths()}
 	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}

@@ -66,7 +66,7 @@ func (p *Pending) unixAddress(c *pendingPath, name []byte) bool {
 			return true
 		}
 	}
-	c.path = normal(c.path, from, []byte(typed))
+	c.path = normal(c.path, strings.TrimSuffix(from, removedMark), []byte(typed))
 	c.follow = p.call.Traced.Kind == policies.KindConnect
 	return true
 }

@@ -41,6 +41,7 @@ func newAreas(table mounts.Table, mode policies.Mode, paths []string) areas {
 	for _, e := range table.Entries {
 		kind := areaOwn
 		switch {
+		case e.Kind == mounts.Symlink && mounts.Below("/dev", e.Target):
 		case e.Kind == mounts.Symlink && mode.Contains():
 			kind = areaListed
 		case e.Kind == mounts.Symlink:

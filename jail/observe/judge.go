@@ -10,9 +10,9 @@ import (
 
 // facts gathers what the verdict of a new entry depends on, but for the host's answer.
 func (l *Log) facts(p *Pending, key entryKey, c *pendingPath) policies.Facts {
-	f := policies.Facts{Op: key.op, Errno: key.errno, Unreadable: c.unreadable, Refused: p.call.Refused != 0, NoFollow: !c.follow || c.typed != "",
+	f := policies.Facts{Op: key.op, Errno: key.errno, Unreadable: c.unreadable, Refused: p.call.Refused != 0, NoFollow: !c.follow || p.resolve != 0,
 		Visible: c.resolved && c.look.errno == 0}
-	if c.typed != "" && !f.Visible {
+	if p.resolve != 0 && c.resolved && !f.Visible {
 		f.Visible = l.view.at(c.path, p.call.TID, c.follow).errno == 0
 	}
 	switch {

@@ -54,6 +54,8 @@ type Scene struct {
 	// UID and GID are what files of the jail's user show outside; All tells that modes do not bind it.
 	UID, GID int
 	All      bool
+	// Terminal tells that the jail has a terminal.
+	Terminal bool
 	// Canaries are paths that only hdjail's own probes ask for, each as often as it says.
 	Canaries map[string]int
 }
@@ -125,7 +127,7 @@ func (l *Log) Open(s Scene) error {
 		return fmt.Errorf("open the root of the jail: %w", err)
 	}
 	l.view = &view{root: root, proc: proc, areas: newAreas(l.options.Table, l.options.Mode, l.options.Paths),
-		ids: ids{uid: uint32(s.UID), gid: uint32(s.GID), all: s.All}, known: map[lookKey]look{}, headers: map[string][]byte{}}
+		ids: ids{uid: uint32(s.UID), gid: uint32(s.GID), all: s.All}, known: map[lookKey]look{}, headers: map[string][]byte{}, terminal: s.Terminal}
 	l.processes = newProcesses(proc, s.Init, l.began)
 	for name, sent := range s.Canaries {
 		l.canaries[name] = &canary{sent: sent}

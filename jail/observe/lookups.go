@@ -80,11 +80,14 @@ func (h *Lookups) look(path string, follow bool) (policies.HostAnswer, *audit.Ho
 	return policies.HostHas, &audit.HostFile{Type: fileType(st.Mode), Inode: st.Ino}
 }
 
+// refusal is what an error of a look-up means. Only some say that there is nothing.
 func refusal(err error) policies.HostAnswer {
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return policies.HostRefuses
+	for _, lacks := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG} {
+		if errors.Is(err, lacks) {
+			return policies.HostLacks
+		}
 	}
-	return policies.HostLacks
+	return policies.HostRefuses
 }
 
 func fileType(mode uint32) string {

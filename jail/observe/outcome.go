@@ -31,9 +31,12 @@ func (v *view) infer(p *Pending, i int) syscall.Errno {
 	case policies.KindConnect, policies.KindBind:
 		return v.inferSocket(p, c)
 	}
-	if p.resolve != 0 {
+	switch {
+	case p.resolve != 0:
 		c.look = v.within(c, p.resolve)
-	} else {
+	case c.removed:
+		c.look = v.beside(c, p.call.TID, c.follow)
+	default:
 		c.look = v.at(c.path, p.call.TID, c.follow)
 	}
 	c.resolved = true
@@ -154,6 +157,10 @@ func (v *view) inferOpenModes(c *pendingPath, flags uint64, writes bool) syscall
 		return unix.EACCES
 	}
 	switch c.look.mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		if c.look.resolved == "/dev/tty" && !v.terminal {
+			return unix.ENXIO
+		}
 	case unix.S_IFREG:
 		if writes && !c.look.area.writable {
 			return unix.EROFS

@@ -77,6 +77,7 @@ type pendingPath struct {
 	// base and typed are kept for calls that resolve in a way of their own.
 	base       string
 	typed      string
+	removed    bool // the base is a directory that is no more
 	unreadable string
 	tid        int
 	look       look
@@ -128,6 +129,7 @@ func (p *Pending) decode() {
 	if c.Traced.Kind == policies.KindExec && c.Refused == 0 {
 		p.argv, p.truncated = p.mem.argv(c.TID, c.arg(c.Traced.Mode), p.wordSize())
 		p.directory, _ = p.base(atFDCWD)
+		p.directory = strings.TrimSuffix(p.directory, removedMark)
 	}
 }
 
@@ -267,6 +269,9 @@ func (p *Pending) readPath(c *pendingPath, arg policies.PathArg) bool {
 			return true
 		}
 	}
+	if undeleted, removed := strings.CutSuffix(from, removedMark); removed && typed[0] != '/' {
+		from, c.removed, c.base, c.typed = undeleted, true, undeleted, string(typed)
+	}
 	if p.resolve != 0 {
 		c.base, c.typed = from, string(typed)
 		if p.resolve&unix.RESOLVE_IN_ROOT != 0 {
@@ -298,11 +303,14 @@ func (p *Pending) place(name string) (dir, unreadable string) {
 	if undeleted, marked := strings.CutSuffix(dir, " (deleted)"); marked {
 		var st unix.Stat_t
 		if unix.Fstatat(p.mem.proc, name, &st, 0) == nil && st.Nlink == 0 {
-			return undeleted, ""
+			return undeleted + removedMark, ""
 		}
 	}
 	return dir, ""
 }
+
+// removedMark ends a base that was removed. No path has it.
+const removedMark = "\x00removed"
 
 // descriptor makes the path that of an open file.
 func (p *Pending) descriptor(c *pendingPath, fd int32) bool {
@@ -310,6 +318,7 @@ func (p *Pending) descriptor(c *pendingPath, fd int32) bool {
 	if unreadable == reasonBase && fd != atFDCWD {
 		return false // no such descriptor: EBADF, and nothing was named
 	}
+	dir = strings.TrimSuffix(dir, removedMark)
 	c.unreadable, c.follow = unreadable, true
 	c.path = append(c.path[:0], dir...)
 	return true

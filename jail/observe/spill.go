@@ -30,6 +30,7 @@ type Temporary interface {
 type spill struct {
 	mu   sync.Mutex
 	runs []Temporary
+	next int64 // how many entries in memory are too many
 	err  error
 }
 
@@ -39,9 +40,20 @@ func (l *Log) spillEntries() {
 		return
 	}
 	defer l.spill.mu.Unlock()
-	if l.spill.err != nil || l.unique.Load() <= spillAt {
+	if l.spill.err != nil || l.unique.Load() <= l.spill.next {
 		return
 	}
+	// Apart from this thread, which may have the file system ids of the jail.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.spillJudged()
+	}()
+	<-done
+	l.spill.next = max(spillAt, l.unique.Load()+spillAt/2) // so that no run is small
+}
+
+func (l *Log) spillJudged() {
 	taken := map[entryKey]*entry{}
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -57,7 +69,7 @@ func (l *Log) spillEntries() {
 	l.unique.Add(-int64(len(taken)))
 	if err := l.writeRun(taken); err != nil {
 		l.spill.err = err
-		l.Incomplete(fmt.Sprintf("%d entries could not be written to disk: %v", len(taken), err))
+		l.Incomplete(fmt.Sprintf("%d entries are lost, as they could not be written to disk: %v", len(taken), err))
 	}
 }
 

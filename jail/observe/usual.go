@@ -70,6 +70,13 @@ func (l *Log) learn(p *Pending, c *pendingPath, e *entry) {
 	if !p.usualOK || p.n != 1 || c.unreadable != "" || !c.resolved || !c.look.stays {
 		return
 	}
+	u := &l.usuals
+	u.mu.RLock()
+	full := len(u.known) >= maxUsuals
+	u.mu.RUnlock()
+	if full {
+		return
+	}
 	key := entryKey{op: c.op, errno: p.errno, path: string(c.path)}
 	s := &l.shards[key.hash()%shardCount]
 	s.mu.Lock()
@@ -78,10 +85,9 @@ func (l *Log) learn(p *Pending, c *pendingPath, e *entry) {
 		e.flags |= flagUsual
 	}
 	s.mu.Unlock()
-	u := &l.usuals
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if there && len(u.known) < maxUsuals {
+	if there {
 		u.known[usualKey{p.call.Traced, p.wants(), string(p.first.text)}] = &usual{e}
 	}
 }

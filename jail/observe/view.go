@@ -17,6 +17,7 @@ type view struct {
 	root, proc int
 	areas      areas
 	ids        ids
+	terminal   bool // the jail's tasks have one
 
 	mu      sync.RWMutex
 	known   map[lookKey]look // of places that the jail cannot change
@@ -76,7 +77,8 @@ func (v *view) at(p []byte, tid int, follow bool) look {
 func (v *view) look(p string, tid int, follow bool) (found look) {
 	clean := path.Clean(p)
 	st, errno := unix.Stat_t{}, syscall.Errno(unix.ELOOP)
-	if !magic(clean) {
+	// With ".." the kernel gives up (EAGAIN) whenever anything is renamed anywhere meanwhile, so such paths are walked.
+	if !magic(clean) && !strings.Contains(p, "..") {
 		st, errno = v.stat(p, follow, unix.RESOLVE_NO_SYMLINKS)
 	}
 	if errno == unix.ELOOP {
@@ -107,6 +109,9 @@ func (v *view) stat(p string, follow bool, resolve uint64) (st unix.Stat_t, errn
 	return st, errnoOf(unix.Fstat(fd, &st))
 }
 
+// maxTries is how often the kernel is asked again after EAGAIN.
+const maxTries = 1000
+
 // resolveCached is RESOLVE_CACHED: it asks for no other answer, only for one without waiting.
 const resolveCached = 0x20
 
@@ -126,6 +131,9 @@ func (v *view) within(c *pendingPath, resolve uint64) (found look) {
 		how.Flags |= unix.O_NOFOLLOW
 	}
 	fd, err := unix.Openat2(base, c.typed, &how)
+	for tries := 0; err == unix.EAGAIN && tries < maxTries; tries++ { // something was renamed meanwhile
+		fd, err = unix.Openat2(base, c.typed, &how)
+	}
 	if found.errno = errnoOf(err); err != nil {
 		return found
 	}
@@ -160,6 +168,25 @@ func errnoOf(err error) syscall.Errno {
 // magic reports whether a path may lead through links of /proc that differ from task to task.
 func magic(p string) bool {
 	return strings.HasPrefix(p, "/proc/")
+}
+
+// beside looks at a path that is relative to a directory which has been removed: nothing is in it any more, but ".." leads out
+// of it, to where it was.
+func (v *view) beside(c *pendingPath, tid int, follow bool) look {
+	at, rest := c.base, strings.Split(c.typed, "/")
+	for len(rest) > 0 && (rest[0] == "" || rest[0] == "." || rest[0] == "..") {
+		if rest[0] == ".." {
+			return v.look(path.Join(path.Dir(at), strings.Join(rest[1:], "/")), tid, follow)
+		}
+		rest = rest[1:]
+	}
+	found := look{resolved: path.Join(append([]string{at}, rest...)...), area: v.areas.of(at)}
+	if len(rest) > 0 {
+		found.errno = unix.ENOENT
+	} else {
+		found.mode, found.uid, found.gid = unix.S_IFDIR|0o755, v.ids.uid, v.ids.gid
+	}
+	return found
 }
 
 // walk resolves a path link by link, as path_resolution(7) says.

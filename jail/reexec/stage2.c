@@ -508,11 +508,12 @@ static int end_survivors(void)
 	sigaddset(&child, SIGCHLD);
 	kill(-1, SIGKILL);
 	for (;;) {
-		pid_t pid = waitpid(-1, NULL, WNOHANG);
+		int status;
+		pid_t pid = waitpid(-1, &status, WNOHANG);
 		if (pid < 0)
 			return survivors;
 		if (pid > 0)
-			survivors++;
+			survivors += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 		else if (sigtimedwait(&child, NULL, &second) < 0)
 			return survivors;
 	}
