@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -24,26 +22,15 @@ func TestObserverKilled(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		output, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
-			t.Fatalf("as %s: %q, %v", user, line, err)
-		}
-		if err := command.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		command.Wait()
+		killWhenReady(t, user, command)
 		await(t, "the build's end", func() bool { return find("sh -c echo ready; "+looper) == "" })
-		if text, err := os.ReadFile(audit); err == nil && len(text) > 0 {
-			var r record
-			if json.Unmarshal(text, &r) == nil && r.Complete {
-				t.Errorf("as %s: the audit says that it is complete", user)
-			}
+		text, err := os.ReadFile(audit)
+		var r record
+		if err == nil {
+			err = json.Unmarshal(text, &r)
+		}
+		if err != nil || r.Complete || len(r.Reasons) == 0 {
+			t.Errorf("as %s: the audit of a killed run is %q, %v; want one that says it is incomplete", user, text, err)
 		}
 	}
 }

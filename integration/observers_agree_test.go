@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -297,20 +295,7 @@ func TestTracerKilled(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		output, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
-			t.Fatalf("as %s: %q, %v", user, line, err)
-		}
-		if err := command.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		command.Wait()
+		killWhenReady(t, user, command)
 		await(t, "the end of the jail's processes", func() bool { return find(".*"+mark+".*") == "" })
 	}
 }

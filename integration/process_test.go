@@ -63,20 +63,7 @@ func TestEscapeKilledRunner(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		output, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
-			t.Fatalf("as %s: %q, %v", user, line, err)
-		}
-		if err := command.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		command.Wait()
+		killWhenReady(t, user, command)
 		await(t, "the jail's end", func() bool { return find(sleeper) == "" })
 		if out, err := as(t, user, append(run, "true")...).CombinedOutput(); err != nil {
 			t.Errorf("as %s, the next start: %v: %s", user, err, out)
@@ -110,4 +97,23 @@ func await(t *testing.T, what string, done func() bool) {
 			t.Fatalf("no sign of %s", what)
 		}
 	}
+}
+
+// killWhenReady starts hdjail with a command whose first line is "ready", kills hdjail then, and waits for its end.
+func killWhenReady(t *testing.T, user string, command *exec.Cmd) {
+	t.Helper()
+	output, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("as %s: %q, %v", user, line, err)
+	}
+	if err := command.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	command.Wait()
 }

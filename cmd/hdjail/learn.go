@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
@@ -48,6 +49,11 @@ func (a *app) learn(c *cli.Context) error {
 	if target != "" && !c.Bool("force") {
 		if _, err := os.Lstat(a.absolute(target)); !errors.Is(err, fs.ErrNotExist) {
 			return usagef("there is a file "+quote(target)+" already", "name another one, or --force")
+		}
+	}
+	if target != "" { // before a run that may take long
+		if err := unix.Access(filepath.Dir(a.absolute(target)), unix.W_OK); err != nil {
+			return usagef("--output "+quote(target)+": its directory cannot be written: "+err.Error(), "name a file in another one")
 		}
 	}
 	input, err := a.learnFrom(c, args)
