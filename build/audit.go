@@ -41,6 +41,23 @@ func (r *run) startRecord(ctx context.Context, c *jail.Config) (err error) {
 	return err
 }
 
+// pending leaves word of the run for whoever comes after us if we are killed: a failure, with an audit that says it is not whole.
+func (r *run) pending() error {
+	if _, err := r.b.Store.PutDerivation(&r.t.Step.Derivation); err != nil {
+		return err
+	}
+	f := store.Failure{Record: r.buildRecord(), Log: r.logPath()}
+	f.Record.Failure, f.Record.Message = "error", "build "+r.t.Step.Name()+" was cut off: hdjail was killed"
+	if r.record != nil {
+		var text bytes.Buffer
+		if err := r.record.WriteUnfinished(&text, r.t.Step.Name(), r.view.Mode); err != nil {
+			return err
+		}
+		f.Audit = text.Bytes()
+	}
+	return r.temp.Pending(f)
+}
+
 // finishRecord completes the record of the run, and tells of it.
 func (r *run) finishRecord(result jail.Result) error {
 	if err := r.record.Finish(r.t.Step.Name(), r.view.Mode, result); err != nil {

@@ -171,6 +171,9 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 	if err := r.startRecord(ctx, &config); err != nil {
 		return jail.Result{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
+	if err := r.pending(); err != nil {
+		return jail.Result{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
 	r.b.phase(r.t.Step, "run")
 	config.Stdout, config.Stderr = r.log, r.log
 	result, err := r.b.Runner.Run(ctx, config)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -22,7 +23,7 @@ func TestObserverKilled(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		killWhenReady(t, user, command)
+		killWhenReady(t, user, command, isReady)
 		await(t, "the build's end", func() bool { return find("sh -c echo ready; "+looper) == "" })
 		text, err := os.ReadFile(audit)
 		var r record
@@ -132,5 +133,34 @@ func prepareHost(t *testing.T, host string) {
 	script := `cd "$1" && mkdir -p part/shown && touch part/f part/shown/f "$2" && cp /bin/true program && chmod -R a+rX . && chmod a+w socket`
 	if out, err := exec.Command("sh", "-ec", script, "sh", host, "\x1b[31mred\n").CombinedOutput(); err != nil {
 		t.Fatalf("%s", out)
+	}
+}
+
+// TestBuildKilled: of a build whose hdjail is killed the next start leaves a failed run, with its log and an audit that says
+// it is not whole.
+func TestBuildKilled(t *testing.T) {
+	for _, user := range who {
+		dir := openDir(t, user)
+		spec := filepath.Join(dir, "killed.yaml")
+		text := "hdjail: 1\nname: killed\nhost: {packages: [coreutils, dash]}\nscript: |\n  echo printed\n  sleep 98765\n"
+		if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		base := []string{hdjail, "--store", filepath.Join(dir, "store")}
+		command := as(t, user, append(base, "build", "--events", "fd:1", spec)...)
+		if command == nil {
+			continue
+		}
+		killWhenReady(t, user, command, func(line string) bool { return strings.Contains(line, `"text":"printed`) })
+		await(t, "the build's end", func() bool { return find("sleep 98765") == "" })
+		if out, err := as(t, user, append(base, "run", "-q", "--", "true")...).CombinedOutput(); err != nil {
+			t.Fatalf("as %s, the next start: %v: %s", user, err, out)
+		}
+		for _, c := range []struct{ verb, want string }{{"log", "printed"}, {"audit", "hdjail was killed"}} {
+			out, err := as(t, user, append(base, c.verb, "--failed")...).CombinedOutput()
+			if err != nil || !strings.Contains(string(out), c.want) {
+				t.Errorf("as %s: %s --failed: %v: %s; want %q", user, c.verb, err, out, c.want)
+			}
+		}
 	}
 }

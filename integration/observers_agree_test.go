@@ -295,7 +295,7 @@ func TestTracerKilled(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		killWhenReady(t, user, command)
+		killWhenReady(t, user, command, isReady)
 		await(t, "the end of the jail's processes", func() bool { return find(".*"+mark+".*") == "" })
 	}
 }

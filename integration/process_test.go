@@ -63,7 +63,7 @@ func TestEscapeKilledRunner(t *testing.T) {
 		if command == nil {
 			continue
 		}
-		killWhenReady(t, user, command)
+		killWhenReady(t, user, command, isReady)
 		await(t, "the jail's end", func() bool { return find(sleeper) == "" })
 		if out, err := as(t, user, append(run, "true")...).CombinedOutput(); err != nil {
 			t.Errorf("as %s, the next start: %v: %s", user, err, out)
@@ -99,8 +99,11 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// killWhenReady starts hdjail with a command whose first line is "ready", kills hdjail then, and waits for its end.
-func killWhenReady(t *testing.T, user string, command *exec.Cmd) {
+// isReady is for commands whose first line is "ready".
+func isReady(line string) bool { return line == "ready" }
+
+// killWhenReady starts hdjail, kills it when a line of its output is the one that is waited for, and waits for its end.
+func killWhenReady(t *testing.T, user string, command *exec.Cmd, ready func(line string) bool) {
 	t.Helper()
 	output, err := command.StdoutPipe()
 	if err != nil {
@@ -109,8 +112,11 @@ func killWhenReady(t *testing.T, user string, command *exec.Cmd) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("as %s: %q, %v", user, line, err)
+	lines := bufio.NewScanner(output)
+	for lines.Scan() && !ready(lines.Text()) {
+	}
+	if !ready(lines.Text()) {
+		t.Fatalf("as %s: %q, %v", user, lines.Text(), lines.Err())
 	}
 	if err := command.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

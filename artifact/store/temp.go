@@ -54,8 +54,8 @@ func (s *Store) discard(name string) error {
 	return tree.Remove(tmp, name)
 }
 
-// Sweep removes the temporary directories that processes of this machine left when they died, and completes what they
-// were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
+// Sweep removes the temporary directories that processes of this machine left when they died, records the runs that they had
+// pending, and completes what they were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
 // What cannot be removed is in the error, and does not keep the rest.
 func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 	if err := s.writable(); err != nil {
@@ -81,7 +81,7 @@ func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 			continue
 		}
 		if err == nil {
-			err = s.discard(mine)
+			err = errors.Join(s.recordPending(ctx, mine), s.discard(mine))
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("sweep %q: %w", path.Join(s.TmpDir(), e.Name()), err))

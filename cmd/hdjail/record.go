@@ -91,22 +91,19 @@ func (a *app) recordRun(ctx context.Context, c *jail.Config, v jailplan.View, o 
 	if err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(a.absolute(o.audit)); o.audit != "-" && (err != nil || info.Mode().IsRegular()) { // a pipe has one reader
-		if err := a.writeAudit(o.audit, unfinished(args, c.Mode)); err != nil {
-			return nil, err
+	record, err := recorder.Start(ctx, c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil),
+		Unowned: o.audit == "" && o.keep == nil && c.Mode != policies.ModeFail && !a.summarizes(o)})
+	if err != nil || record == nil {
+		return nil, err
+	}
+	// What is there if hdjail is killed. A pipe has one reader, who wants one document.
+	if info, err := os.Stat(a.absolute(o.audit)); o.audit != "-" && (err != nil || info.Mode().IsRegular()) {
+		err = a.writeAudit(o.audit, func(w io.Writer) error { return record.WriteUnfinished(w, "run", c.Mode) })
+		if err != nil {
+			return nil, errors.Join(err, record.Release())
 		}
 	}
-	return recorder.Start(ctx, c, recording.Subject{View: v, Command: args, Whitelist: recording.Whitelist(v, splitCommas(o.host), nil),
-		Unowned: o.audit == "" && o.keep == nil && c.Mode != policies.ModeFail && !a.summarizes(o)})
-}
-
-// unfinished is what is left as the audit if hdjail is killed while the command runs.
-func unfinished(args []string, mode policies.Mode) func(io.Writer) error {
-	return func(w io.Writer) error {
-		a := audit.Audit{Header: audit.Header{Name: "run", Mode: string(mode), System: system(), Recorded: "all", Command: args,
-			IncompleteReasons: []string{"the run has not ended, or hdjail was killed"}}}
-		return a.WriteDocument(w)
-	}
+	return record, nil
 }
 
 // finishRun completes the record and returns the exit status of `hdjail run`.
