@@ -14,10 +14,10 @@ import (
 // Unbuilt stands in a preview for the realization of what is not built yet.
 const Unbuilt = "(to be built)"
 
-// Preview plans the jail of a step as its build would have it, and makes nothing but the tree of host packages. results
-// are those of a dry run of the plan.
-func (b *Builder) Preview(ctx context.Context, p *plan.Plan, results []Result, step *plan.Step) (jail.Config, error) {
-	s := newSchedule(b, p, Options{Jobs: 1, CPUs: 1})
+// Previews returns what plans the jail of a step as its build would have it, and makes nothing but the tree of host packages.
+// results are those of a dry run of the plan.
+func (b *Builder) Previews(p *plan.Plan, results []Result) func(ctx context.Context, step *plan.Step) (jail.Config, error) {
+	s := newSchedule(b, p, Options{Jobs: 1, CPUs: max(b.CPUs, 1)})
 	s.shown = make([]jailplan.Dependency, len(results))
 	for i := range results {
 		s.show(&results[i])
@@ -26,7 +26,13 @@ func (b *Builder) Preview(ctx context.Context, p *plan.Plan, results []Result, s
 			s.shown[i].Outs = []string{filepath.Join(b.Store.Root(), "realizations", Unbuilt, "out")}
 		}
 	}
-	t := Task{Step: step, Jobs: 1, Closure: s.closure(step)}
+	return s.preview
+}
+
+// preview is for a step that is built alone.
+func (s *schedule) preview(ctx context.Context, step *plan.Step) (jail.Config, error) {
+	b, t := s.b, s.task(step, 0)
+	t.Closure = s.closure(step)
 	view, err := b.view(ctx, t, &jail.Scratch{Dir: filepath.Join(b.Store.TmpDir(), "(scratch)")})
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("preview %s: %w", step.Name(), err)

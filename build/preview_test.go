@@ -17,7 +17,7 @@ func TestPreviewIsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := s.builder.Preview(t.Context(), p, results, p.Targets[0])
+	before, err := s.builder.Previews(p, results)(t.Context(), p.Targets[0])
 	if err != nil {
 		t.Fatal(err)
 	}

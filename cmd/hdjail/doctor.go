@@ -80,7 +80,7 @@ func (a *app) probeJail(c *cli.Context, features []jail.Feature) jail.Feature {
 		f.Detail, f.Fix = "not tried: "+m.Name+" is missing", m.Fix
 		return f
 	}
-	status, err := a.runInJail(c.Context, runOptions{mode: "log"}, []string{"/bin/true"})
+	status, err := a.runInJail(c.Context, runOptions{mode: "log", quiet: true}, []string{"/bin/true"})
 	switch {
 	case err != nil:
 		f.Detail, f.Fix = err.Error(), "see the message; hdjail explain tells more"

@@ -32,6 +32,7 @@ func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	preview := b.Previews(p, results)
 	list, missing := []planned{}, 0
 	for _, r := range results {
 		if len(r.Realizations) == 0 {
@@ -39,7 +40,7 @@ func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
 		} else if !slices.Contains(p.Targets, r.Step) {
 			continue
 		}
-		config, err := b.Preview(ctx, p, results, r.Step)
+		config, err := preview(ctx, r.Step)
 		if err != nil {
 			return err
 		}
