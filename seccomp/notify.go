@@ -170,7 +170,7 @@ func (s *Supervisor) Wait() error {
 	s.wake(done)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return closeAfter(s.err, s.listener)
+	return errors.Join(s.err, s.listener.Close())
 }
 
 // wake interrupts workers that wait for a notification that cannot come: before Linux 6.11 the kernel lets them sleep.
@@ -193,13 +193,6 @@ func (s *Supervisor) wake(done <-chan struct{}) {
 			}
 		}
 	}
-}
-
-func closeAfter(err error, file *os.File) error {
-	if closed := file.Close(); err == nil {
-		return closed
-	}
-	return err
 }
 
 // Call is a notified call with what the tables say of it.

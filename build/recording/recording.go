@@ -31,8 +31,6 @@ type Recorder struct {
 	Rules []policies.PathRule
 	// System and Kernel name the machine.
 	System, Kernel string
-	// Seen is told of accesses outside the whitelist while they happen; nil for nobody.
-	Seen func(name string, a audit.Access)
 }
 
 // Subject is what a record is about.
@@ -97,9 +95,6 @@ func (r *Recorder) Start(ctx context.Context, c *jail.Config, s Subject) (*Recor
 		rec.whitelist = &treeWhitelist{root: root}
 		o.Whitelist = rec.whitelist
 	}
-	if r.Seen != nil {
-		o.Seen = func(a audit.Access) { r.Seen(c.Name, a) }
-	}
 	rec.log = observe.NewLog(o, rec.started)
 	c.Log = rec.log
 	return rec, nil
@@ -116,16 +111,13 @@ func spillIn(dir string) func() (observe.Temporary, error) {
 	}
 }
 
-// maxTries is how often the kernel is asked again after EAGAIN.
-const maxTries = 1000
-
 // treeWhitelist is the file list of the whitelisted packages, as a composed tree has it.
 type treeWhitelist struct{ root int }
 
 // Has implements observe.Whitelist.
 func (t *treeWhitelist) Has(p string) bool {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(t.root, path.Clean("."+p), &how)
+	fd, err := observe.Openat2(t.root, path.Clean("."+p), &how)
 	if err != nil {
 		return false
 	}

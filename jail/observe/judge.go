@@ -90,13 +90,6 @@ func (l *Log) decide(key entryKey, e *entry, f policies.Facts, host *audit.HostF
 	}
 }
 
-// tell passes a judged entry on to who wants to see it now.
-func (l *Log) tell(key entryKey, e *entry) {
-	if l.options.Seen != nil && e.flags&flagNoise == 0 && (e.verdict.Outside() || e.verdict == policies.Denied) {
-		l.options.Seen(e.access(key))
-	}
-}
-
 // asking asks the host about entries, apart from those who saw them: the host may be slow.
 type asking struct {
 	log     *Log
@@ -146,7 +139,6 @@ func (a *asking) answer(q question) {
 	s.mu.Lock()
 	a.log.decide(q.key, q.e, q.f, file)
 	s.mu.Unlock()
-	a.log.tell(q.key, q.e)
 }
 
 // wait returns when every question is answered; none may come after it.

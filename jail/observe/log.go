@@ -43,8 +43,6 @@ type Options struct {
 	Rules []policies.PathRule
 	// Spill makes a file for what does not fit into memory; the Log removes nothing.
 	Spill func() (Temporary, error)
-	// Seen is told of each entry outside the whitelist, and each that was denied, once; nil for nobody. It must not block.
-	Seen func(audit.Access)
 }
 
 // Scene is a jail that stands, before its command runs.
@@ -99,7 +97,7 @@ type shard struct {
 
 // NewLog returns a Log that has seen nothing. Times in the record count from began.
 func NewLog(o Options, began time.Time) *Log {
-	l := &Log{options: o, began: began, canaries: map[string]*canary{}, usuals: usuals{known: map[usualKey]*usual{}}}
+	l := &Log{options: o, began: began, canaries: map[string]*canary{}, usuals: usuals{known: map[usualKey]*entry{}}}
 	for i := range l.shards {
 		l.shards[i].entries = map[entryKey]*entry{}
 	}
@@ -201,7 +199,7 @@ func (l *Log) End(p *Pending, valid bool) {
 		return
 	}
 	if p.usual != nil {
-		p.usual.count()
+		atomic.AddInt64(&p.usual.count, 1)
 		return
 	}
 	if p.n == 0 {
@@ -299,8 +297,6 @@ func (l *Log) count(p *Pending, key entryKey, c *pendingPath) *entry {
 	}
 	if f.NeedsHost() {
 		l.asking.ask(key, e, f)
-	} else {
-		l.tell(key, e)
 	}
 	if l.unique.Add(1) > spillAt {
 		l.spillEntries()

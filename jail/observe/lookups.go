@@ -63,12 +63,11 @@ func (h *Lookups) Ask(path string, follow bool) (policies.HostAnswer, *audit.Hos
 
 // look follows links of the file system, but none of /proc: those lead to what processes have open.
 func (h *Lookups) look(path string, follow bool) (policies.HostAnswer, *audit.HostFile) {
-	root := unix.AT_FDCWD
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	if !follow {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	fd, err := unix.Openat2(root, h.Root+path, &how)
+	fd, err := unix.Openat2(unix.AT_FDCWD, h.Root+path, &how)
 	if err != nil {
 		return refusal(err), nil
 	}

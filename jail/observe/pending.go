@@ -53,7 +53,7 @@ type Pending struct {
 	buffers   [2][]byte
 	// first is the call's first path as it was typed, read ahead; it is valid until the next one is read.
 	first   typed
-	usual   *usual // of a call that is known already
+	usual   *entry // of a call that is known already
 	usualOK bool   // the call may become known
 }
 

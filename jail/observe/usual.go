@@ -2,7 +2,6 @@ package observe
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -13,7 +12,7 @@ import (
 // change. Compilers ask for the same directories thousands of times. What is found here is counted at once.
 type usuals struct {
 	mu    sync.RWMutex
-	known map[usualKey]*usual
+	known map[usualKey]*entry
 }
 
 // usualKey is a call as it was made. wants holds the arguments that decide the outcome.
@@ -23,13 +22,8 @@ type usualKey struct {
 	path  string
 }
 
-type usual struct{ entry *entry }
-
 // maxUsuals bounds what is remembered.
 const maxUsuals = 16_000
-
-// count adds one more to the entry.
-func (u *usual) count() { atomic.AddInt64(&u.entry.count, 1) }
 
 // find looks the call up, and notes whether it may be learnt when it is not known.
 func (u *usuals) find(p *Pending) bool {
@@ -88,6 +82,6 @@ func (l *Log) learn(p *Pending, c *pendingPath, e *entry) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if there {
-		u.known[usualKey{p.call.Traced, p.wants(), string(p.first.text)}] = &usual{e}
+		u.known[usualKey{p.call.Traced, p.wants(), string(p.first.text)}] = e
 	}
 }

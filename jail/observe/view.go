@@ -112,6 +112,17 @@ func (v *view) stat(p string, follow bool, resolve uint64) (st unix.Stat_t, errn
 // maxTries is how often the kernel is asked again after EAGAIN.
 const maxTries = 1000
 
+// Openat2 is openat2(2), asked again while it answers EAGAIN: within a root the kernel gives up on ".." whenever anything is
+// renamed anywhere meanwhile.
+func Openat2(dir int, path string, how *unix.OpenHow) (fd int, err error) {
+	for range maxTries {
+		if fd, err = unix.Openat2(dir, path, how); err != unix.EAGAIN {
+			break
+		}
+	}
+	return fd, err
+}
+
 // resolveCached is RESOLVE_CACHED: it asks for no other answer, only for one without waiting.
 const resolveCached = 0x20
 
@@ -130,10 +141,7 @@ func (v *view) within(c *pendingPath, resolve uint64) (found look) {
 	if !c.follow {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	fd, err := unix.Openat2(base, c.typed, &how)
-	for tries := 0; err == unix.EAGAIN && tries < maxTries; tries++ { // something was renamed meanwhile
-		fd, err = unix.Openat2(base, c.typed, &how)
-	}
+	fd, err := Openat2(base, c.typed, &how)
 	if found.errno = errnoOf(err); err != nil {
 		return found
 	}
