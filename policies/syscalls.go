@@ -44,18 +44,32 @@ const HighestSyscall = 469
 // YoungSyscalls are the numbers of calls that installed libseccomps may not know by name. From 424 on a number means the
 // same on every architecture (the kernel's scripts/syscall.tbl).
 var YoungSyscalls = map[string]int{
-	"fchmodat2":      452,
-	"setxattrat":     463,
-	"getxattrat":     464,
-	"listxattrat":    465,
-	"removexattrat":  466,
-	"open_tree_attr": 467,
-	"file_getattr":   468,
-	"file_setattr":   469,
+	"futex_waitv":      449,
+	"cachestat":        451,
+	"fchmodat2":        452,
+	"map_shadow_stack": 453,
+	"futex_wake":       454,
+	"futex_wait":       455,
+	"futex_requeue":    456,
+	"mseal":            462,
+	"setxattrat":       463,
+	"getxattrat":       464,
+	"listxattrat":      465,
+	"removexattrat":    466,
+	"open_tree_attr":   467,
+	"file_getattr":     468,
+	"file_setattr":     469,
 }
 
-// I386Sockets are the numbers of calls that libseccomp has under socketcall(2) only, for i386. Linux has them since 4.3.
-var I386Sockets = map[string]int{"socket": 359, "socketpair": 360, "bind": 361, "connect": 362}
+// I386Direct are the numbers of calls that libseccomp has under socketcall(2) and ipc(2) only, for i386. Linux has them since
+// 4.3 and 5.1.
+var I386Direct = map[string]int{
+	"recvmmsg": 337, "sendmmsg": 345, "socket": 359, "socketpair": 360, "bind": 361, "connect": 362, "listen": 363, "accept4": 364,
+	"getsockopt": 365, "setsockopt": 366, "getsockname": 367, "getpeername": 368, "sendto": 369, "sendmsg": 370, "recvfrom": 371,
+	"recvmsg": 372, "shutdown": 373,
+	"semget": 393, "semctl": 394, "shmget": 395, "shmctl": 396, "shmat": 397, "shmdt": 398, "msgget": 399, "msgsnd": 400, "msgrcv": 401,
+	"msgctl": 402,
+}
 
 // namespaceFlags are the CLONE_NEW* flags of clone(2), unshare(2) and setns(2).
 var namespaceFlags = []uint64{

@@ -43,12 +43,67 @@ func Compile(o Options) (program []byte, unknown []string, err error) {
 	return join(program, i386, o.foreign()), unknown, nil
 }
 
+// CompileAllowed builds the other filter: what is not allowed looks unimplemented (ENOSYS), and what the rules or Traced name
+// passes, as do calls of other ABIs, because the filter of Compile decides about these. Young calls are known to it by number.
+func CompileAllowed(o Options) ([]byte, error) {
+	native, ok := policies.Native(runtime.GOARCH)
+	if !ok {
+		return nil, fmt.Errorf("compile filters: %s is no known architecture", runtime.GOARCH)
+	}
+	names := policies.PassingNames(o.Rules)
+	program, err := allowing(native, names)
+	if err != nil {
+		return nil, err
+	}
+	var i386 []byte
+	if o.I386 && native == policies.AMD64 {
+		if i386, err = allowing(policies.I386, names); err != nil {
+			return nil, err
+		}
+	}
+	return join(program, i386, unix.SECCOMP_RET_ALLOW), nil
+}
+
+// allowing makes the filter of one ABI that lets only the names pass.
+func allowing(abi policies.ABI, names []string) ([]byte, error) {
+	filter, err := newFilter(abi, errnoAction(syscall.ENOSYS))
+	if err != nil {
+		return nil, err
+	}
+	defer filter.Release()
+	c := compiler{}
+	for _, name := range names {
+		if err := c.add(filter, abi, name, libseccomp.ActAllow, nil); err != nil {
+			return nil, err
+		}
+	}
+	return export(filter)
+}
+
+// newFilter is an empty filter of one ABI. Calls of others get ENOSYS.
+func newFilter(abi policies.ABI, standard libseccomp.ScmpAction) (*libseccomp.ScmpFilter, error) {
+	filter, err := libseccomp.NewFilter(standard)
+	if err != nil {
+		return nil, fmt.Errorf("new filter: %w", err)
+	}
+	if err := filter.SetBadArchAction(errnoAction(syscall.ENOSYS)); err != nil {
+		filter.Release()
+		return nil, fmt.Errorf("set the action for foreign ABIs: %w", err)
+	}
+	if err := only(filter, arches[abi]); err != nil {
+		filter.Release()
+		return nil, fmt.Errorf("set the architecture: %w", err)
+	}
+	_ = filter.SetOptimize(2) // a tree in place of a list, from libseccomp 2.5 on
+	return filter, nil
+}
+
 // Number is the number of a system call's name in an ABI, and whether there is one.
 func Number(abi policies.ABI, name string) (int, bool) {
 	if nr, ok := policies.YoungSyscalls[name]; ok {
 		return nr, true
 	}
-	if nr, ok := policies.I386Sockets[name]; ok && abi == policies.I386 {
+	if nr, ok := policies.I386Direct[name]; ok && abi == policies.I386 {
 		return nr, true
 	}
 	nr, err := libseccomp.GetSyscallFromNameByArch(name, arches[abi])
@@ -67,18 +122,11 @@ type compiler struct {
 
 // filter makes the filter of one ABI.
 func (c *compiler) filter(abi policies.ABI) ([]byte, error) {
-	filter, err := libseccomp.NewFilter(libseccomp.ActAllow)
+	filter, err := newFilter(abi, libseccomp.ActAllow)
 	if err != nil {
-		return nil, fmt.Errorf("new filter: %w", err)
+		return nil, err
 	}
 	defer filter.Release()
-	if err := filter.SetBadArchAction(errnoAction(syscall.ENOSYS)); err != nil {
-		return nil, fmt.Errorf("set the action for foreign ABIs: %w", err)
-	}
-	if err := only(filter, arches[abi]); err != nil {
-		return nil, fmt.Errorf("set the architecture: %w", err)
-	}
-	_ = filter.SetOptimize(2) // a tree in place of a list, from libseccomp 2.5 on
 	ask := c.ask(abi)
 	if c.options.Ask != AskNobody {
 		for _, call := range policies.Traced() {

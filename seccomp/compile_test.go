@@ -86,3 +86,25 @@ func TestEveryPathCallIsTraced(t *testing.T) {
 		}
 	}
 }
+
+// TestPassingNames: a name that no ABI has is a mistake in the list, and would be refused by nobody's decision.
+func TestPassingNames(t *testing.T) {
+	for _, name := range policies.PassingNames(nil) {
+		known := false
+		for abi := policies.AMD64; abi <= policies.I386; abi++ {
+			_, there := Number(abi, name)
+			known = known || there
+		}
+		if !known && !spelledOtherwise(policies.I386, name) {
+			t.Errorf("no ABI has %s", name)
+		}
+	}
+}
+
+func BenchmarkCompileAllowed(b *testing.B) {
+	for b.Loop() {
+		if _, err := CompileAllowed(Options{Rules: policies.Refusals(), Ask: AskListener}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -182,9 +182,10 @@ func (v View) system() []mounts.Entry {
 	if !v.HostTmp {
 		list = append(list, scratch("/tmp", v.Scratch.Tmp()), scratch("/var/tmp", v.Scratch.VarTmp()))
 	}
+	// A read-only mount lets a device be written to, and keeps root's scripts from changing the node, which is the host's.
 	for _, name := range []string{"full", "null", "random", "tty", "urandom", "zero"} {
-		list = append(list, mounts.Entry{Target: "/dev/" + name, Kind: mounts.Bind, Source: "/dev/" + name, Writable: true,
-			Device: true, NoExec: true, Why: "device"})
+		list = append(list, mounts.Entry{Target: "/dev/" + name, Kind: mounts.Bind, Source: "/dev/" + name, Device: true, NoExec: true,
+			Why: "device"})
 	}
 	for _, link := range [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
 		{"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}} {

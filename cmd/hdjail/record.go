@@ -158,7 +158,7 @@ func (a *app) tellOfRun(o runOptions, x *audit.Audit) {
 // helpWriting tells how to allow a write that was refused because the host is shown read-only.
 func (a *app) helpWriting(o runOptions, accesses []audit.Access) {
 	for _, x := range accesses {
-		if x.Op.Changes() && x.Errno == int(unix.EROFS) && !o.quiet {
+		if x.Op.Changes() && x.Errno == int(unix.EROFS) && !strings.HasPrefix(x.Path, "/dev/") && !o.quiet {
 			a.out.say("%s %s is read-only here; --rw DIR makes a directory writable, like --rw %s", a.out.paint(cyan, "help:"), escape(x.Path),
 				escape(filepath.Dir(x.Path)))
 			return

@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"hdjail/jail"
@@ -61,7 +62,7 @@ type Runner struct {
 	stage2  *os.File
 	dir     *runDir
 	table   func() *policies.CallTable
-	filters map[filterKind]func() ([]byte, error)
+	filters map[filterKind]func() ([][]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
 	idmaps  idmaps
 	// noListener tells that stage 2 got none.
@@ -127,30 +128,41 @@ type filterKind struct {
 	i386 bool
 }
 
-// filterKinds are the filters, each compiled when it is first asked for.
-func filterKinds() map[filterKind]func() ([]byte, error) {
-	kinds := map[filterKind]func() ([]byte, error){}
+// filterKinds are the filters in the order of their loading, each compiled when it is first asked for: the last one is that of
+// a listener.
+func filterKinds() map[filterKind]func() ([][]byte, error) {
+	kinds := map[filterKind]func() ([][]byte, error){}
 	for _, ask := range []seccomp.Ask{seccomp.AskNobody, seccomp.AskListener, seccomp.AskTracer} {
 		for _, i386 := range []bool{false, true} {
-			kinds[filterKind{ask, i386}] = sync.OnceValues(func() ([]byte, error) {
-				program, _, err := seccomp.Compile(seccomp.Options{Rules: policies.Refusals(), Ask: ask, I386: i386})
-				return program, err
+			kinds[filterKind{ask, i386}] = sync.OnceValues(func() ([][]byte, error) {
+				options := seccomp.Options{Rules: policies.Refusals(), Ask: ask, I386: i386}
+				programs := make([][]byte, 2)
+				var group errgroup.Group
+				group.Go(func() (err error) {
+					programs[0], err = seccomp.CompileAllowed(options)
+					return err
+				})
+				group.Go(func() (err error) {
+					programs[1], _, err = seccomp.Compile(options)
+					return err
+				})
+				return programs, group.Wait()
 			})
 		}
 	}
 	return kinds
 }
 
-// filter is the jail's, empty in mode off. Where the host is visible, its 32-bit programs run.
+// filter is the pair of the jail, empty in mode off. Where the host is visible, its 32-bit programs run.
 func (r *Runner) filter(c jail.Config, ask seccomp.Ask) ([][]byte, error) {
 	if !c.Mode.Filtered() {
 		return nil, nil
 	}
-	program, err := r.filters[filterKind{ask: ask, i386: !c.Mode.Contains()}]()
+	programs, err := r.filters[filterKind{ask: ask, i386: !c.Mode.Contains()}]()
 	if err != nil {
 		return nil, &jail.SetupError{Phase: "filter", Err: err}
 	}
-	return [][]byte{program}, nil
+	return programs, nil
 }
 
 // Run implements jail.Runner.

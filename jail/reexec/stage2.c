@@ -30,6 +30,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -399,6 +400,20 @@ static void use_terminal(int terminal)
 		must(dup2(terminal, fd) == fd, "terminal", "dup");
 }
 
+// A stream that is the host's /dev/null, be it ours or the caller's, becomes the jail's own, which lies on a read-only mount:
+// through a descriptor of the host's a script that runs as root could change the node's mode.
+static void own_null(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+		if (fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		int flags = fcntl(fd, F_GETFL), null = open("/dev/null", (flags & O_ACCMODE) | O_NOCTTY | O_CLOEXEC);
+		must(flags >= 0 && null >= 0 && dup2(null, fd) == fd, "streams", "/dev/null");
+		close(null);
+	}
+}
+
 // A file without #! is a shell script, as in execvp(3).
 static void exec_one(const struct plan *p, const char *path)
 {
@@ -451,6 +466,7 @@ static void run_command(const struct plan *p, int go, int terminal)
 	must(setsid() > 0, "session", "setsid");
 	if (terminal >= 0)
 		use_terminal(terminal);
+	own_null();
 	umask(022);
 	if (!(p->flags & FLAG_RANDOMIZE))
 		must(personality(ADDR_NO_RANDOMIZE) >= 0, "personality", "ADDR_NO_RANDOMIZE");
