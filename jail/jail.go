@@ -82,6 +82,8 @@ type Enforced struct {
 	Tier string `json:"tier"`
 	// Filters tells whether system call filters were loaded.
 	Filters bool `json:"filters"`
+	// Landlock is the ABI of the fence behind the mounts, 0 for none (landlock(7)).
+	Landlock int `json:"landlock,omitempty"`
 	// Limits names each limit in force and what enforces it: "memory": "cgroup".
 	Limits map[string]string `json:"limits,omitempty"`
 	// Missing lists second fences that the host did not have, with the reason.

@@ -146,7 +146,7 @@ func (r *Record) Finish(name string, mode policies.Mode, result jail.Result) (er
 	h := audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), PolicyDigest: r.subject.View.Policy.Digest(mode, nil),
 		System: r.recorder.System, Kernel: r.recorder.Kernel, Start: r.started.UTC(), Duration: result.Wall, Exit: result.Exit,
 		Command: r.subject.Command, Whitelist: r.subject.Whitelist,
-		Enforced: audit.Enforced{Tier: result.Enforced.Tier, Filters: result.Enforced.Filters, Limits: result.Enforced.Limits, Missing: result.Enforced.Missing}}
+		Enforced: audit.Enforced(result.Enforced)}
 	if r.Header, err = r.log.Header(h); err != nil {
 		return err
 	}

@@ -67,18 +67,18 @@ func seccompCall(operation uintptr, argument *uint32) error {
 	return nil
 }
 
-// landlockVersion asks landlock_create_ruleset(2) for the highest ABI.
-const landlockVersion = 1
-
 func probeLandlock() jail.Feature {
 	f := jail.Feature{Name: "Landlock", Lost: "there is no second fence behind the mounts"}
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, landlockVersion)
-	if errno != 0 {
-		f.Detail = errno.Error()
+	abi, err := landlockABI()
+	if err != nil {
+		f.Detail = err.Error()
 		f.Fix = "an administrator adds landlock to the kernel's lsm= list (CONFIG_SECURITY_LANDLOCK, Linux 5.13 or later)"
 		return f
 	}
-	f.OK, f.Detail = true, fmt.Sprintf("ABI %d", abi)
+	f.OK, f.Detail = abi >= landlockFloor, fmt.Sprintf("ABI %d", abi)
+	if !f.OK {
+		f.Fix = "use Linux 5.19 or later: ABI 1 fails every rename to another directory"
+	}
 	return f
 }
 

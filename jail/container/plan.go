@@ -19,6 +19,7 @@ type stage2Plan struct {
 	filters [][]byte
 	sources map[string]identityOf
 	ids     identity
+	fence   landlock
 	// ask is whom the last filter asks; canaries are then the paths of stage 2's own accesses.
 	ask      seccomp.Ask
 	canaries []string
@@ -26,13 +27,13 @@ type stage2Plan struct {
 
 // Record tags and flags, the same as in stage2.c.
 const (
-	tagArg, tagEnv, tagDir, tagMount, tagFilter        = 1, 2, 3, 4, 5
-	tagUIDMap, tagGIDMap, tagFlags, tagCaps            = 6, 7, 8, 9
-	tagBelow, tagCanary                                = 10, 11
-	flagTerminal, flagSetgroups, flagRandomize         = 1, 2, 4
-	flagListen, flagTrace                              = 8, 16
-	statReadOnly, statNoSUID, statNoDev                = unix.ST_RDONLY, unix.ST_NOSUID, unix.ST_NODEV
-	mountOptional                               uint32 = 1 << 31
+	tagArg, tagEnv, tagDir, tagMount, tagFilter              = 1, 2, 3, 4, 5
+	tagUIDMap, tagGIDMap, tagFlags, tagCaps                  = 6, 7, 8, 9
+	tagBelow, tagCanary, tagLandlock, tagLandlockRule        = 10, 11, 12, 13
+	flagTerminal, flagSetgroups, flagRandomize               = 1, 2, 4
+	flagListen, flagTrace                                    = 8, 16
+	statReadOnly, statNoSUID, statNoDev                      = unix.ST_RDONLY, unix.ST_NOSUID, unix.ST_NODEV
+	mountOptional                                     uint32 = 1 << 31
 )
 
 // encode writes the records. Byte order is the machine's own, since the reader is the same program.
@@ -61,6 +62,13 @@ func (s stage2Plan) encode() []byte {
 	}
 	for _, filter := range s.filters {
 		record(tagFilter, filter)
+	}
+	if s.fence.handled != 0 {
+		head, rules := s.fence.encode()
+		record(tagLandlock, head)
+		for _, rule := range rules {
+			record(tagLandlockRule, rule)
+		}
 	}
 	uids, gids := s.ids.maps()
 	text(tagUIDMap, uids)

@@ -63,6 +63,18 @@ func (p *process) openStreams() error {
 	return nil
 }
 
+// fence plans Landlock for the jail, and notes what stands.
+func (p *process) fence(abi int) landlock {
+	l := planLandlock(p.config, abi)
+	switch {
+	case l.handled != 0:
+		p.enforced.Landlock = abi
+	case p.config.Mode.Filtered():
+		p.enforced.Missing = append(p.enforced.Missing, "Landlock: the kernel has none of ABI 2 or later")
+	}
+	return l
+}
+
 // closeChildEnds closes what only the jail needs, once it is started. Closing a nil file does nothing.
 func (p *process) closeChildEnds() {
 	p.remote.Close()

@@ -64,7 +64,9 @@ type Runner struct {
 	table   func() *policies.CallTable
 	filters map[filterKind]func() ([][]byte, error)
 	hook    bool // our own program mounts, else libcontainer does
-	idmaps  idmaps
+	// landlock is the kernel's ABI, 0 for none.
+	landlock int
+	idmaps   idmaps
 	// noListener tells that stage 2 got none.
 	noListener atomic.Bool
 	warnTraced sync.Once
@@ -105,6 +107,7 @@ func New(options Options) (*Runner, error) {
 		hook:    hookWorks(),
 		idmaps:  idmaps{found: map[int]*os.File{}},
 	}
+	r.landlock, _ = landlockABI()
 	if options.Warm.Filtered() && options.Warm != "" {
 		c := jail.Config{Log: new(observe.Log), Mode: options.Warm}
 		r.warming.Go(func() { r.filter(c, r.choose(c).ask()) })
@@ -243,12 +246,13 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 			return nil, &jail.SetupError{Phase: "streams", Err: err}
 		}
 	}
+	limits := planLimits(c.Limits, r.root, hardLimit)
+	p.enforced.Limits, p.enforced.Missing = limits.enforced, limits.missing
 	plan := stage2Plan{config: c, filters: filters, sources: pinned.found, ids: ids, ask: kind.ask(), canaries: p.observer.paths()}
+	plan.fence = p.fence(r.landlock)
 	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
-	limits := planLimits(c.Limits, r.root, hardLimit)
-	p.enforced.Limits, p.enforced.Missing = limits.enforced, append(limits.missing, "Landlock: not loaded by this version")
 	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root

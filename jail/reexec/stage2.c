@@ -50,6 +50,8 @@ enum tag {
 	TAG_CAPS = 9,   // u64, capabilities that the command keeps in the inner namespace
 	TAG_BELOW = 10, // a mount point below which further mounts are expected
 	TAG_CANARY = 11, // a path that does not exist, which our own accesses ask for: one before the command, one after it
+	TAG_LANDLOCK = 12, // what the fence handles, what it scopes
+	TAG_RULE = 13, // rights, then a path
 };
 
 enum { MOUNT_OPTIONAL = 1U << 31 }; // in want.flags: masks, which not every kernel has a file for
@@ -72,6 +74,12 @@ struct mount_point {
 	int seen;
 };
 
+// What Landlock lets through at a path and below it.
+struct rule {
+	uint64_t access;
+	const char *path;
+};
+
 struct plan {
 	char **argv, **envp;
 	const char *dir, *uid_map, *gid_map;
@@ -81,6 +89,9 @@ struct plan {
 	struct sock_fprog filters[MAX_FILTERS];
 	const char *canaries[MAX_CANARIES];
 	size_t canaryc;
+	uint64_t fence[2]; // what Landlock handles and scopes; nothing for no fence
+	struct rule *rules;
+	size_t rulec;
 	const char *data; // where the plan is mapped
 	uint32_t flags;
 	uint64_t caps;
@@ -118,7 +129,7 @@ static void *grow(void *list, size_t count, size_t size)
 
 static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 {
-	int text = tag != TAG_CANARY && tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS;
+	int text = tag != TAG_CANARY && tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS && tag != TAG_LANDLOCK;
 	errno = EINVAL;
 	must(!text || (len > 0 && data[len - 1] == 0), "plan", "unterminated text");
 	switch (tag) {
@@ -152,6 +163,13 @@ static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 	case TAG_CANARY: // not looked at: its page stays untouched
 		must(p->canaryc < MAX_CANARIES, "plan", "canary");
 		p->canaries[p->canaryc++] = data;
+		break;
+	case TAG_LANDLOCK: must(len == sizeof p->fence, "plan", "landlock"); memcpy(p->fence, data, len); break;
+	case TAG_RULE:
+		must(len > 8, "plan", "landlock rule");
+		p->rules = grow(p->rules, p->rulec, sizeof *p->rules);
+		memcpy(&p->rules[p->rulec].access, data, 8);
+		p->rules[p->rulec++].path = data + 8;
 		break;
 	case TAG_FLAGS: must(len == 4, "plan", "flags"); memcpy(&p->flags, data, 4); break;
 	case TAG_CAPS: must(len == 8, "plan", "caps"); memcpy(&p->caps, data, 8); break;
@@ -327,6 +345,26 @@ static int send_descriptor(const char *text, int fd)
 	return sendmsg(FD_CONTROL, &msg, MSG_NOSIGNAL) == (ssize_t)strlen(text);
 }
 
+// Landlock says the same as the mounts, as a second fence (landlock(7)). A rule is about what is at its path by now.
+static void load_landlock(const struct plan *p)
+{
+	struct { uint64_t handled, net, scoped; } set = {p->fence[0], 0, p->fence[1]};
+	if (!set.handled)
+		return;
+	// A kernel that knows fewer fields takes longer structures, if what it does not know is zero.
+	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &set, sizeof set, 0);
+	must(ruleset >= 0, "landlock", "ruleset");
+	for (size_t i = 0; i < p->rulec; i++) {
+		struct __attribute__((packed)) { uint64_t access; int32_t parent; } beneath = {p->rules[i].access, -1};
+		beneath.parent = open(p->rules[i].path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+		must(beneath.parent >= 0, "landlock", p->rules[i].path);
+		must(syscall(SYS_landlock_add_rule, ruleset, 1, &beneath, 0) == 0, "landlock", p->rules[i].path);
+		close(beneath.parent);
+	}
+	must(syscall(SYS_landlock_restrict_self, ruleset, 0) == 0, "landlock", "restrict");
+	close(ruleset);
+}
+
 // The last filter asks a listener where the plan says so, and the runner gets it. From here to the runner's answer only calls
 // are made that no filter asks about.
 static void load_filters(const struct plan *p)
@@ -480,6 +518,7 @@ static void run_command(const struct plan *p, int go, int terminal)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	must(chdir(p->dir) == 0, "directory", p->dir);
 	int root = open_root();
+	load_landlock(p);
 	ask_for_tracer(p);
 	if (p->flags & FLAG_TRACE)
 		must(read(go, &byte, 1) == 1, "tracer", "wait for it");

@@ -81,6 +81,8 @@ type Observer struct {
 type Enforced struct {
 	Tier    string `json:"tier"`
 	Filters bool   `json:"filters"`
+	// Landlock is the ABI of the fence behind the mounts, 0 for none.
+	Landlock int `json:"landlock,omitempty"`
 	// Limits names each limit in force and what enforces it.
 	Limits  map[string]string `json:"limits,omitempty"`
 	Missing []string          `json:"missing,omitempty"`
