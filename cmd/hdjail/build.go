@@ -53,7 +53,7 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 // buildFlags say how a plan is realized.
 func buildFlags() []cli.Flag {
 	return append(planFlags(),
-		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors"},
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors; at most 4 on a login node"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
@@ -133,6 +133,9 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	}
 	if missing(results) {
 		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
+			return nil, err
+		}
+		if err := a.share(c, b); err != nil {
 			return nil, err
 		}
 	} else if c.String("events") == "" && c.String("progress") == "auto" {
