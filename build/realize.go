@@ -45,7 +45,7 @@ type Result struct {
 
 // DefaultLimits are the limits of a build that states none: they stop what has run away.
 func DefaultLimits() jail.Limits {
-	return jail.Limits{Pids: 4096, Wall: 24 * time.Hour, Silence: 2 * time.Hour, Output: 64 << 30, Log: 256 << 20}
+	return jail.Limits{Pids: 4096, Wall: 24 * time.Hour, Silence: 2 * time.Hour, Output: 64 << 30, Files: 4 << 20, Log: 256 << 20}
 }
 
 // Realize gives every step of the plan a realization, and builds what has none, as many at a time as o.Jobs says. The

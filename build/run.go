@@ -209,7 +209,7 @@ func (r *run) reachesHost() bool {
 func (r *run) buildRecord() artifact.BuildRecord {
 	limits := map[string]float64{}
 	for name, value := range map[string]float64{"memory": float64(r.limits.Memory), "pids": float64(r.limits.Pids), "cpu": r.limits.CPU,
-		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "log": float64(r.limits.Log)} {
+		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "files": float64(r.limits.Files), "log": float64(r.limits.Log)} {
 		if value > 0 {
 			limits[name] = value
 		}

@@ -58,6 +58,7 @@ type Limits struct {
 	Wall    time.Duration `json:"wall,omitempty"`    // from start to end
 	Silence time.Duration `json:"silence,omitempty"` // without a byte of output
 	Output  int64         `json:"output,omitempty"`  // bytes of the scratch, and of one file
+	Files   int64         `json:"files,omitempty"`   // files, directories and links of the scratch
 	Log     int64         `json:"log,omitempty"`     // bytes of standard output and error together
 }
 
@@ -67,7 +68,7 @@ type Result struct {
 	Exit int `json:"exit"`
 	// Signal is the signal that ended the command, 0 for none.
 	Signal int `json:"signal,omitempty"`
-	// Stopped is the limit that ended the run: "wall", "silence", "log", "output", "memory" or "pids"; empty for none.
+	// Stopped is the limit that ended the run: "wall", "silence", "log", "output", "files", "memory" or "pids"; empty for none.
 	Stopped  string        `json:"stopped,omitempty"`
 	Wall     time.Duration `json:"wall_ns"`
 	Enforced Enforced      `json:"enforced"`

@@ -98,6 +98,7 @@ var limitFields = []field[Limits]{
 	{"wall", false, func(d *decoder, n node, l *Limits) { l.Wall = d.duration(n) }},
 	{"silence", false, func(d *decoder, n node, l *Limits) { l.Silence = d.duration(n) }},
 	{"output", false, func(d *decoder, n node, l *Limits) { l.Output = d.size(n) }},
+	{"files", false, func(d *decoder, n node, l *Limits) { l.Files = d.count(n) }},
 	{"log", false, func(d *decoder, n node, l *Limits) { l.Log = d.size(n) }},
 }
 

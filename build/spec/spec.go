@@ -111,6 +111,7 @@ type Limits struct {
 	Wall    time.Duration `json:"wall,omitempty"`
 	Silence time.Duration `json:"silence,omitempty"`
 	Output  Size          `json:"output,omitempty"`
+	Files   int64         `json:"files,omitempty"`
 	Log     Size          `json:"log,omitempty"`
 }
 
@@ -126,6 +127,7 @@ func (l Limits) Over(defaults jail.Limits) jail.Limits {
 	set(&merged.Wall, l.Wall)
 	set(&merged.Silence, l.Silence)
 	set(&merged.Output, int64(l.Output))
+	set(&merged.Files, l.Files)
 	set(&merged.Log, int64(l.Log))
 	return merged
 }

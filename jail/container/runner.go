@@ -66,7 +66,9 @@ type Runner struct {
 	hook    bool // our own program mounts, else libcontainer does
 	// landlock is the kernel's ABI, 0 for none.
 	landlock int
-	idmaps   idmaps
+	// growthPause is between two looks at how much a build has written.
+	growthPause time.Duration
+	idmaps      idmaps
 	// noListener tells that stage 2 got none.
 	noListener atomic.Bool
 	warnTraced sync.Once
@@ -103,9 +105,10 @@ func New(options Options) (*Runner, error) {
 		table: sync.OnceValue(func() *policies.CallTable {
 			return policies.NewCallTable(policies.Refusals(), seccomp.Number)
 		}),
-		filters: filterKinds(),
-		hook:    hookWorks(),
-		idmaps:  idmaps{found: map[int]*os.File{}},
+		filters:     filterKinds(),
+		hook:        hookWorks(),
+		growthPause: growthPause,
+		idmaps:      idmaps{found: map[int]*os.File{}},
 	}
 	r.landlock, _ = landlockABI()
 	if options.Warm.Filtered() && options.Warm != "" {
@@ -223,7 +226,7 @@ func (r *Runner) run(ctx context.Context, c jail.Config, kind Observer) (result 
 
 // start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
 func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSources) (_ *process, err error) {
-	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none"}}
+	p := &process{config: c, started: time.Now(), growthPause: r.growthPause, enforced: jail.Enforced{Tier: "none"}}
 	filters, err := r.filter(c, kind.ask())
 	if err != nil {
 		return nil, err
