@@ -79,7 +79,7 @@ type Result struct {
 
 // Enforced says which fences stood, for the audit.
 type Enforced struct {
-	// Tier is "full" or "none".
+	// Tier is "full", "no-netns" for a jail in the host's network namespace, or "none".
 	Tier string `json:"tier"`
 	// Filters tells whether system call filters were loaded.
 	Filters bool `json:"filters"`

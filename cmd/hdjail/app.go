@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,6 +41,8 @@ type app struct {
 	storeRoot string
 	offline   bool
 	mirrors   []string
+	// degraded are the degradations that the caller has allowed and this host needs.
+	degraded []string
 
 	openStore  *store.Store
 	openHost   *hostpkgs.Host
@@ -221,6 +224,7 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 	if o.Observer, err = chosenObserver(); err != nil {
 		return nil, err
 	}
+	o.HostNetwork = slices.Contains(a.degraded, degradedNetwork)
 	o.Warn = func(text string) { a.out.warn("%s", text) }
 	if a.openRunner, err = container.New(o); err != nil {
 		return nil, err

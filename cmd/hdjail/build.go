@@ -25,6 +25,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
 		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`"},
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
+		allowDegradedFlag(),
 		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
 	}
 }
@@ -34,6 +35,9 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 	r.targets = targets
 	if c.IsSet("jobs") && c.Int("jobs") < 1 {
 		return r, usagef(fmt.Sprintf("--jobs is %d", c.Int("jobs")), "write 1 or more, or leave it out for as many as processors")
+	}
+	if err := a.allowDegraded(c.StringSlice("allow-degraded")); err != nil {
+		return r, err
 	}
 	a.offline, a.mirrors = c.Bool("offline"), c.StringSlice("mirror")
 	for i, m := range a.mirrors {

@@ -55,6 +55,7 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
 			&cli.StringFlag{Name: "audit", Usage: "write the record of all accesses to `FILE`, as JSON"},
+			allowDegradedFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing of the record at the end"},
 			&cli.BoolFlag{Name: "strict", Usage: "fail (125) if the record is incomplete"},
 			&cli.StringFlag{Name: "home", Usage: "`WHETHER` mode log shows the home directory: show or hide", Value: "show"},
@@ -65,6 +66,9 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 				audit: c.String("audit"), strict: c.Bool("strict"), quiet: c.Bool("quiet")}
 			if home := c.String("home"); home != "hide" && home != "show" {
 				return usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
+			}
+			if err := a.allowDegraded(c.StringSlice("allow-degraded")); err != nil {
+				return err
 			}
 			status, err := a.runInJail(c.Context, o, c.Args().Slice())
 			if err != nil {

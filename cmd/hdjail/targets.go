@@ -42,7 +42,7 @@ func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
 	}
 	digests := plan.DigestCache{Dir: filepath.Join(a.openStore.HostDir(), "paths"), Compute: digestHostPath, Now: a.now}
 	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digests.Digest,
-		Home: a.home, Mode: r.mode, Matches: r.matches}
+		Home: a.home, Mode: r.mode, Matches: r.matches, Degraded: a.degraded}
 	return resolver.Resolve(ctx, graph)
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,9 @@ type Options struct {
 	Program *os.File
 	// Observer is how file accesses are recorded. One that is demanded and cannot run is a *jail.Unsupported.
 	Observer Observer
+	// HostNetwork runs jails in the host's network namespace, with filters that let nothing reach it: for hosts that make none, if
+	// the user has allowed that.
+	HostNetwork bool
 	// Warm is the mode of the jails to come, whose filters are compiled ahead; empty for none.
 	Warm policies.Mode
 	// Warn is told what users may stumble over, in one line, once each; nil for nobody.
@@ -97,20 +101,25 @@ func New(options Options) (*Runner, error) {
 			return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
 		}
 	}
+	abi, _ := landlockABI()
+	refusals := policies.Refusals()
+	if options.HostNetwork {
+		refusals = append(refusals, policies.NoNetwork(abi >= landlockScoping)...)
+	}
 	r := &Runner{
 		options: options,
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
 		dir:     dir,
 		table: sync.OnceValue(func() *policies.CallTable {
-			return policies.NewCallTable(policies.Refusals(), seccomp.Number)
+			return policies.NewCallTable(refusals, seccomp.Number)
 		}),
-		filters:     filterKinds(),
+		filters:     filterKinds(refusals),
 		hook:        hookWorks(),
 		growthPause: growthPause,
 		idmaps:      idmaps{found: map[int]*os.File{}},
 	}
-	r.landlock, _ = landlockABI()
+	r.landlock = abi
 	if options.Warm.Filtered() && options.Warm != "" {
 		c := jail.Config{Log: new(observe.Log), Mode: options.Warm}
 		r.warming.Go(func() { r.filter(c, r.choose(c).ask()) })
@@ -136,12 +145,12 @@ type filterKind struct {
 
 // filterKinds are the filters in the order of their loading, each compiled when it is first asked for: the last one is that of
 // a listener.
-func filterKinds() map[filterKind]func() ([][]byte, error) {
+func filterKinds(refusals []policies.SyscallRule) map[filterKind]func() ([][]byte, error) {
 	kinds := map[filterKind]func() ([][]byte, error){}
 	for _, ask := range []seccomp.Ask{seccomp.AskNobody, seccomp.AskListener, seccomp.AskTracer} {
 		for _, i386 := range []bool{false, true} {
 			kinds[filterKind{ask, i386}] = sync.OnceValues(func() ([][]byte, error) {
-				options := seccomp.Options{Rules: policies.Refusals(), Ask: ask, I386: i386}
+				options := seccomp.Options{Rules: refusals, Ask: ask, I386: i386}
 				programs := make([][]byte, 2)
 				var group errgroup.Group
 				group.Go(func() (err error) {
@@ -233,6 +242,9 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	}
 	if filters != nil {
 		p.enforced.Tier, p.enforced.Filters = "full", true
+		if r.options.HostNetwork {
+			p.enforced.Tier = "no-netns"
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -259,6 +271,10 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	config := containerConfig(c, root, ids, limits)
 	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
 	config.Cgroups.Rootless = !r.root
+	if r.options.HostNetwork {
+		config.Namespaces.Remove(configs.NEWNET)
+		config.Networks = nil
+	}
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
