@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hdjail/artifact"
 )
 
@@ -24,7 +26,7 @@ func (s *Store) PutDerivation(d *artifact.Derivation) (artifact.DerivationID, er
 		return artifact.DerivationID{}, err
 	}
 	id := d.ID()
-	if _, ok := s.names.Load(id); ok {
+	if _, ok := s.names.Load(id); ok && unix.Access(s.derivationFile(id), unix.F_OK) == nil {
 		return id, nil
 	}
 	data, err := json.MarshalIndent(d, "", "  ")

@@ -86,6 +86,9 @@ func (s *Store) recover(ctx context.Context) error {
 
 func (s *Store) complete(id artifact.RealizationID) error {
 	m, err := s.manifest(id)
+	if errors.As(err, new(*NotFoundError)) {
+		return nil // collected meanwhile
+	}
 	if err != nil {
 		return err
 	}
