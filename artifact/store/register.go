@@ -44,7 +44,7 @@ type manifest struct {
 	Tree       artifact.TreeDigest    `json:"tree"`
 	// Bytes is the content of all files of the tree together, 0 if nobody counted.
 	Bytes int64                `json:"bytes,omitempty"`
-	First      artifact.BuildRecord   `json:"first"`
+	First artifact.BuildRecord `json:"first"`
 }
 
 // Register publishes a realization: its tree with manifest, log and audit, then the build record, then the public path
@@ -222,7 +222,7 @@ func (s *Store) linkPublic(m manifest) error {
 	if err != nil {
 		return err
 	}
-	link, target := s.path("store", name), "../realizations/"+m.ID.String()+"/out"
+	link, target := s.path("store", name), publicTarget(m.ID)
 	err = os.Symlink(target, link)
 	if !errors.Is(err, fs.ErrExist) {
 		return s.denied(link, err)

@@ -88,7 +88,7 @@ func (r Root) check() error {
 		return malformed("it names nothing")
 	case r.Kind == Link && (!path.IsAbs(r.Name) || path.Clean(r.Name) != r.Name || r.Target == ""):
 		return malformed("it is no link at an absolute path")
-	case r.Kind == Pin && (len(r.Name) > 200 || !isPinName(r.Name)):
+	case r.Kind == Pin && !IsPinName(r.Name):
 		return malformed("a name has letters, digits and _ + - . only, and no dot first")
 	case r.Kind != Link && r.Kind != Pin:
 		return malformed(fmt.Sprintf("its kind is %q", r.Kind))
@@ -96,8 +96,9 @@ func (r Root) check() error {
 	return nil
 }
 
-func isPinName(name string) bool {
-	return name != "" && name[0] != '.' &&
+// IsPinName reports whether a pin may have the name: letters, digits and _ + - . only, at most 200, and no dot first.
+func IsPinName(name string) bool {
+	return name != "" && len(name) <= 200 && name[0] != '.' &&
 		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.") == ""
 }
 
@@ -174,6 +175,14 @@ func (s *Store) RemoveRoots(ctx context.Context, which func(Root) bool, o lease.
 		removed = append(removed, r)
 	}
 	return removed, nil
+}
+
+// ForgetLink removes the record of a link that is gone. The caller holds the lock of LockRoots.
+func (s *Store) ForgetLink(r Root) error {
+	if err := s.dropRoot(r); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (s *Store) dropRoot(r Root) error {

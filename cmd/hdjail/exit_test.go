@@ -139,6 +139,8 @@ var diagnosed = []struct {
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
 	{&divertedError{}, "HJ0064", 1},
+	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},
+	{&store.TakenError{}, "HJ0081", 2},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},
