@@ -77,7 +77,7 @@ func New(snap *Snapshot, o Options) *Plan {
 	if !o.Since.IsZero() {
 		g.keepYounger(o.Since)
 	}
-	p := &planner{graph: g, options: o, plan: &Plan{}, freed: make([]bool, len(g.kept))}
+	p := &planner{graph: g, options: o, plan: &Plan{}, freed: make([]bool, len(g.kept)), done: map[string]bool{}}
 	p.count()
 	for _, r := range snap.Gone {
 		p.step(Step{Kind: Link, ID: r.Name, root: r})
@@ -92,7 +92,7 @@ func New(snap *Snapshot, o Options) *Plan {
 	p.findHeirs()
 	if o.Sources {
 		for _, t := range snap.Sources {
-			if p.named[t.Name] == 0 && !p.enough() {
+			if p.named[t.Name] == 0 && !p.done[t.Path] && !p.enough() {
 				p.freeThing(Source, t)
 			}
 		}
@@ -108,8 +108,9 @@ type planner struct {
 	// named counts the derivations, and leases, that name a digest; a package of which one has gone is in no tree.
 	named map[string]int
 	left  int64
-	// freed are the nodes that go.
+	// freed are the nodes that go, done the paths of inputs.
 	freed []bool
+	done  map[string]bool
 	// things are sources and packages by digest; a digest may be of one of each.
 	things map[string][]thingOf
 	// packages tells that no process may use any, gone that some were freed.
@@ -186,6 +187,7 @@ func (p *planner) freeThing(kind Kind, t Thing) {
 			p.step(Step{Kind: Tree, ID: tree.Name, Bytes: tree.Bytes, place: tree.Path})
 		}
 	}
+	p.done[t.Path] = true
 	p.step(Step{Kind: kind, ID: t.Name, Bytes: t.Bytes, place: t.Path})
 }
 
