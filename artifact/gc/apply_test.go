@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,6 +273,9 @@ func TestRace(t *testing.T) {
 	var builders, collector errgroup.Group
 	done := make(chan struct{})
 	collected := 0
+	var cycle atomic.Pointer[chan struct{}] // closed at the end of the collection that is under way
+	first := make(chan struct{})
+	cycle.Store(&first)
 	collector.Go(func() error {
 		for {
 			plan, err := Collect(ctx, s, all, noRoots, lease.Options{})
@@ -283,6 +287,8 @@ func TestRace(t *testing.T) {
 					collected++
 				}
 			}
+			next := make(chan struct{})
+			close(*cycle.Swap(&next))
 			select {
 			case <-done:
 				return nil
@@ -294,7 +300,7 @@ func TestRace(t *testing.T) {
 		builders.Go(func() error {
 			top := sample(fmt.Sprint("top", i), base.ID())
 			for range 25 {
-				if err := buildBoth(ctx, s, base, top); err != nil {
+				if err := buildBoth(ctx, s, [2]*artifact.Derivation{base, top}, &cycle); err != nil {
 					return err
 				}
 			}
@@ -314,7 +320,9 @@ func TestRace(t *testing.T) {
 	}
 }
 
-func buildBoth(ctx context.Context, s *store.Store, base, top *artifact.Derivation) error {
+// buildBoth builds a chain of two under a lease, and looks for it again when the collection that was under way is over.
+func buildBoth(ctx context.Context, s *store.Store, chain [2]*artifact.Derivation, cycle *atomic.Pointer[chan struct{}]) error {
+	base, top := chain[0], chain[1]
 	held, err := s.Lease(ctx, store.Use{Purpose: "build", Derivations: []artifact.DerivationID{base.ID(), top.ID()}}, lease.Options{})
 	if err != nil {
 		return err
@@ -327,6 +335,11 @@ func buildBoth(ctx context.Context, s *store.Store, base, top *artifact.Derivati
 	t, err := ensure(s, top, artifact.Context{base.ID(): {b.ID}})
 	if err != nil {
 		return err
+	}
+	select {
+	case <-*cycle.Load():
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	for _, id := range []artifact.RealizationID{b.ID, t.ID} {
 		if _, err := os.ReadFile(s.OutPath(id) + "/f"); err != nil {

@@ -70,7 +70,8 @@ func (s *Store) writeLink(path, target string) error {
 // readFile reads a file of the store, at most maxFile bytes.
 func readFile(path string) ([]byte, error) { return readInto(make([]byte, 0, 4096), path, nil) }
 
-// readInto is readFile into a buffer that may be used again, and into st what the file is.
+// readInto is readFile into a buffer that may be used again, and into st what the file is: published files do not grow, so
+// it is read once.
 func readInto(buf []byte, path string, st *unix.Stat_t) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -93,6 +94,9 @@ func readInto(buf []byte, path string, st *unix.Stat_t) ([]byte, error) {
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
+		if st != nil && int64(len(buf)) == st.Size {
+			return buf, nil
+		}
 		if len(buf) > maxFile {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
 		}

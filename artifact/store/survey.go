@@ -143,7 +143,9 @@ func scanManifest(data []byte, e *Entry) bool {
 	e.Tree, _ = artifact.ParseTreeDigest(c.take(len("blake3:") + 64))
 	c.skip(`",`)
 	if c.try(`"bytes":`) {
-		e.Bytes, _ = strconv.ParseInt(c.take(max(bytes.IndexByte(c.rest, ','), 0)), 10, 64)
+		var err error
+		e.Bytes, err = strconv.ParseInt(c.take(max(bytes.IndexByte(c.rest, ','), 0)), 10, 64)
+		c.bad = c.bad || err != nil
 	}
 	return !c.bad
 }
