@@ -141,12 +141,13 @@ func scanManifest(data []byte, e *Entry) bool {
 	}
 	c.skip(`,"tree":"`)
 	e.Tree, _ = artifact.ParseTreeDigest(c.take(len("blake3:") + 64))
-	c.skip(`",`)
-	if c.try(`"bytes":`) {
+	c.skip(`"`)
+	if c.try(`,"bytes":`) {
 		var err error
 		e.Bytes, err = strconv.ParseInt(c.take(max(bytes.IndexByte(c.rest, ','), 0)), 10, 64)
 		c.bad = c.bad || err != nil
 	}
+	c.skip(`,"first":`)
 	return !c.bad
 }
 
