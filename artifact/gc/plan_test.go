@@ -25,7 +25,9 @@ func drv(name string) (id artifact.DerivationID)  { copy(id[:], "d "+name); retu
 func rid(name string) (id artifact.RealizationID) { copy(id[:], "r "+name); return id }
 
 // at is a moment, in hours from a beginning.
-func at(hours int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(hours) * time.Hour) }
+func at(hours int) time.Time {
+	return time.Unix(1_700_000_000, 0).Add(time.Duration(hours) * time.Hour)
+}
 
 func (w *world) derivation(name string, hours int, deps ...string) *Derivation {
 	d := Derivation{ID: drv(name)}
@@ -105,7 +107,9 @@ func TestChain(t *testing.T) {
 		{func(w *world) { w.keepDerivation("d3") }, ""},
 		{func(w *world) { w.keepRealization("r1") }, "d2 d3 r2a r2b r3"},
 		{func(w *world) { w.keepRealization("nosuch"); w.keepDerivation("nosuch") }, "d1 d2 d3 r1 r2a r2b r3"},
-		{func(w *world) { w.snap.Uses = []store.Use{{Derivations: []artifact.DerivationID{drv("d2"), drv("d1")}}} }, "d3 r3"},
+		{func(w *world) {
+			w.snap.Uses = []store.Use{{Derivations: []artifact.DerivationID{drv("d2"), drv("d1")}}}
+		}, "d3 r3"},
 		{func(w *world) { w.snap.Uses = []store.Use{{Realizations: []artifact.RealizationID{rid("r2b")}}} }, "d3 r2a r3"},
 	} {
 		w := chain()

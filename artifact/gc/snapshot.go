@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,11 +45,19 @@ type Thing struct {
 // Read looks at all of a store. The roots are those that the store does not know itself. A root or manifest that cannot be
 // read is an error: what it keeps is not known. Nothing is changed, but for leases of dead processes.
 func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, error) {
-	snap := &Snapshot{Roots: roots}
 	own, err := s.Roots()
 	if err != nil {
 		return nil, err
 	}
+	uses, err := s.Leases()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := Contents(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	snap.Roots = slices.Clone(roots)
 	for _, r := range own {
 		if gone, err := r.LinkGone(); r.Kind == store.Link && gone && err == nil {
 			snap.Gone = append(snap.Gone, r)
@@ -56,13 +65,15 @@ func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, e
 		}
 		snap.Roots = append(snap.Roots, r)
 	}
-	uses, err := s.Leases()
-	if err != nil {
-		return nil, err
-	}
 	for _, u := range uses {
 		snap.Uses = append(snap.Uses, u)
 	}
+	return snap, nil
+}
+
+// Contents is Read without roots and leases.
+func Contents(ctx context.Context, s *store.Store) (*Snapshot, error) {
+	snap := &Snapshot{}
 	if err := snap.readInputs(s); err != nil {
 		return nil, err
 	}

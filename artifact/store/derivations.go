@@ -65,6 +65,11 @@ func (s *Store) Derivation(id artifact.DerivationID) (*artifact.Derivation, erro
 	return d, nil
 }
 
+// LacksDerivation reports whether the store has build records of a derivation, but not the derivation itself.
+func (s *Store) LacksDerivation(id artifact.DerivationID) bool {
+	return unix.Access(s.derivationFile(id), unix.F_OK) != nil && unix.Access(s.path("builds", id.String()), unix.F_OK) == nil
+}
+
 func decodeDerivationFile(id artifact.DerivationID, data []byte, d *artifact.Derivation) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()

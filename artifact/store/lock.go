@@ -79,16 +79,15 @@ func (s *Store) recover(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		failed = append(failed, s.complete(id))
+		if err := s.complete(id); !errors.As(err, new(*NotFoundError)) { // else collected meanwhile, or its derivation is
+			failed = append(failed, err)
+		}
 	}
 	return errors.Join(failed...)
 }
 
 func (s *Store) complete(id artifact.RealizationID) error {
 	m, err := s.manifest(id)
-	if errors.As(err, new(*NotFoundError)) {
-		return nil // collected meanwhile
-	}
 	if err != nil {
 		return err
 	}

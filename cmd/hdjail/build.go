@@ -128,6 +128,9 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
+	if err := restoreDerivations(b.Store, p); err != nil {
+		return nil, err
+	}
 	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
 	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
 	if err != nil {
@@ -161,6 +164,18 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 		a.summarize(audits.list, audits.more, "")
 	}
 	return targets(p, results), err
+}
+
+// restoreDerivations writes those again that the store has results of, but has lost, or had to give up as damaged.
+func restoreDerivations(s *store.Store, p *plan.Plan) error {
+	for _, step := range p.Steps {
+		if s.LacksDerivation(step.ID) {
+			if _, err := s.PutDerivation(&step.Derivation); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the

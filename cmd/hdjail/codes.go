@@ -139,4 +139,8 @@ A profile, a pin, a record of a link or a lease is damaged or may not be read. W
 A root is never taken for dead because it cannot be read. "hdjail list --roots" shows all of them.`},
 	"HJ0081": {exitUsage, "a pin of that name keeps something else", `
 Names of pins are used once. "hdjail list --roots" shows what each keeps, "hdjail unpin NAME" gives a name back.`},
+	"HJ0082": {exitDigest, "something in the store is not what its name says", `
+A disk, a copy or a person has changed a file of the store. "hdjail verify --repair" moves it into quarantine/ and builds or fetches
+it again. For a source the store knows only the digest: give the spec that has its URLs to "hdjail fetch", a directory that has it
+to --mirror, or the file to "hdjail source add".`},
 }

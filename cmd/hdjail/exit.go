@@ -15,6 +15,7 @@ import (
 	"hdjail/artifact/match"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
+	"hdjail/artifact/verify"
 	"hdjail/build"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -153,6 +154,13 @@ var diagnoses = []func(error) (problem, bool){
 	}),
 	on(func(*store.RootError) problem {
 		return problem{Code: "HJ0080", Help: helps("nothing was removed: make it readable, or remove it if you know what it kept")}
+	}),
+	on(func(e *verify.DamagedError) problem {
+		p := problem{Code: "HJ0082", Help: helps("hdjail verify --repair moves it away and makes it anew")}
+		if e.Problems[0].Needs != "" {
+			p.Help = helps("what it needs is said above; hdjail explain HJ0082 tells more")
+		}
+		return p
 	}),
 	on(func(*store.TakenError) problem {
 		return problem{Code: "HJ0081", Help: helps("hdjail unpin it, or choose another --name")}
