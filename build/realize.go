@@ -58,6 +58,13 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 		o.CPUs = b.CPUs
 	}
 	o.Jobs, o.CPUs = max(o.Jobs, 1), max(o.CPUs, 1)
+	if !o.DryRun {
+		held, err := b.lease(ctx, "build", p)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release() // one that stays is stale when this process ends
+	}
 	b.announce(p)
 	s := newSchedule(b, p, o)
 	if err := s.survey(ctx, p); err != nil {

@@ -195,7 +195,7 @@ func (r *run) register(ctx context.Context, collected collect.Result, result jai
 		return err
 	}
 	_, err = r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
-		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Log: r.logPath(), Audit: audit, Record: record})
+		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Bytes: collected.Stats.Bytes, Log: r.logPath(), Audit: audit, Record: record})
 	return err
 }
 

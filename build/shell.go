@@ -36,6 +36,11 @@ type Shell struct {
 // Shell realizes what the step depends on, places its sources and runs the visit's command in the jail that the build
 // would have. Nothing is registered, and what the visit leaves is removed.
 func (b *Builder) Shell(ctx context.Context, p *plan.Plan, step *plan.Step, v Shell) (result jail.Result, err error) {
+	held, err := b.lease(ctx, "shell", p)
+	if err != nil {
+		return result, err
+	}
+	defer held.Release()
 	t, err := b.prepareTask(ctx, p, step)
 	if err != nil {
 		return result, err

@@ -68,14 +68,22 @@ func (s *Store) writeLink(path, target string) error {
 }
 
 // readFile reads a file of the store, at most maxFile bytes.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) { return readInto(make([]byte, 0, 4096), path, nil) }
+
+// readInto is readFile into a buffer that may be used again, and into st what the file is: published files do not grow, so
+// it is read once.
+func readInto(buf []byte, path string, st *unix.Stat_t) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 0, 4096)
-	for {
+	if st != nil {
+		if err := unix.Fstat(fd, st); err != nil {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+		}
+	}
+	for buf = buf[:0]; ; {
 		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -86,6 +94,9 @@ func readFile(path string) ([]byte, error) {
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
+		if st != nil && int64(len(buf)) == st.Size {
+			return buf, nil
+		}
 		if len(buf) > maxFile {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
 		}

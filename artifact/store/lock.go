@@ -79,7 +79,9 @@ func (s *Store) recover(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		failed = append(failed, s.complete(id))
+		if err := s.complete(id); !errors.As(err, new(*NotFoundError)) { // else collected meanwhile, or its derivation is
+			failed = append(failed, err)
+		}
 	}
 	return errors.Join(failed...)
 }

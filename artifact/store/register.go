@@ -24,6 +24,8 @@ type Registration struct {
 	// moved into the store, or dropped when that has the realization already.
 	Out  string
 	Tree artifact.TreeDigest
+	// Bytes is the content of all files of the tree together, 0 if nobody counted.
+	Bytes int64
 	// Copy takes the tree by copying: new files make descriptors worthless that the build may have passed on.
 	Copy bool
 	// Log is the path of the log, empty for none. It is compressed into the store and stays where it is.
@@ -40,7 +42,9 @@ type manifest struct {
 	Derivation artifact.DerivationID  `json:"derivation"`
 	Context    artifact.Context       `json:"context"`
 	Tree       artifact.TreeDigest    `json:"tree"`
-	First      artifact.BuildRecord   `json:"first"`
+	// Bytes is the content of all files of the tree together, 0 if nobody counted.
+	Bytes int64                `json:"bytes,omitempty"`
+	First artifact.BuildRecord `json:"first"`
 }
 
 // Register publishes a realization: its tree with manifest, log and audit, then the build record, then the public path
@@ -58,7 +62,7 @@ func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realizat
 	if err := s.checkContext(r.Derivation, r.Context); err != nil {
 		return artifact.Realization{}, err
 	}
-	m := manifest{ID: artifact.NewRealizationID(id, r.Context, r.Tree), Derivation: id, Context: r.Context, Tree: r.Tree}
+	m := manifest{ID: artifact.NewRealizationID(id, r.Context, r.Tree), Derivation: id, Context: r.Context, Tree: r.Tree, Bytes: r.Bytes}
 	r.Record.Derivation, r.Record.Context, r.Record.Realization, r.Record.Tree = id, r.Context, m.ID, r.Tree
 	if err := s.publish(ctx, &r, m); err != nil {
 		return artifact.Realization{}, fmt.Errorf("register %q: %w", r.Derivation.Name, err)
@@ -218,7 +222,7 @@ func (s *Store) linkPublic(m manifest) error {
 	if err != nil {
 		return err
 	}
-	link, target := s.path("store", name), "../realizations/"+m.ID.String()+"/out"
+	link, target := s.path("store", name), publicTarget(m.ID)
 	err = os.Symlink(target, link)
 	if !errors.Is(err, fs.ErrExist) {
 		return s.denied(link, err)

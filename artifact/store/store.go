@@ -23,7 +23,7 @@ var layout = []struct {
 	mode fs.FileMode
 }{
 	{"store", 0o755}, {"realizations", 0o755}, {"derivations", 0o755}, {"builds", 0o755}, {"sources", 0o755}, {"host", 0o755},
-	{"profiles", 0o755}, {"gcroots", 0o755}, {"locks", 0o755},
+	{"profiles", 0o755}, {"gcroots", 0o755}, {"gcroots/leases", 0o755}, {"locks", 0o755},
 	{"tmp", 0o711}, // the jails' ids pass through it
 }
 

@@ -290,15 +290,24 @@ func (d *decoder) positive(n node) float64 {
 var units = map[string]float64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 	"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
+// ParseSize reads a number of bytes, at least 1, and says whether the text is one.
+func ParseSize(text string) (Size, bool) {
+	digits := strings.TrimRight(text, "BKMGTik ")
+	unit, known := units[strings.TrimSpace(text[len(digits):])]
+	value, err := strconv.ParseFloat(digits, 64)
+	bytes := value * unit
+	if err != nil || !known || !(bytes >= 1 && bytes < math.MaxInt64) {
+		return 0, false
+	}
+	return Size(bytes), true
+}
+
 func (d *decoder) size(n node) Size {
 	if !d.want(n, isString, isNumber) {
 		return 0
 	}
-	digits := strings.TrimRight(n.text, "BKMGTik ")
-	unit, known := units[strings.TrimSpace(n.text[len(digits):])]
-	value, err := strconv.ParseFloat(digits, 64)
-	if bytes := value * unit; err == nil && known && bytes >= 1 && bytes < math.MaxInt64 {
-		return Size(bytes)
+	if size, ok := ParseSize(n.text); ok {
+		return size
 	}
 	d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
 	return 0

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"hdjail/artifact/store"
 	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/policies"
@@ -93,7 +94,7 @@ func buildCommand(a *app) *cli.Command {
 			if c.Bool("dry-run") {
 				return a.dryRun(c.Context, p, c.Bool("json"))
 			}
-			results, err := a.realize(c, p)
+			results, err := a.realize(c, p, c.String("profile") != "" || c.String("out-link") != "")
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
 				err = printed
 			}
@@ -101,7 +102,7 @@ func buildCommand(a *app) *cli.Command {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
 			if err == nil && c.String("out-link") != "" {
-				err = a.outLink(c.String("out-link"), results[0])
+				err = a.outLink(c, results[0])
 			}
 			return err
 		},
@@ -120,8 +121,9 @@ type result struct {
 }
 
 // realize gives every step of the plan a realization, and returns those of the targets that have one, in their order. If
-// something has to be built, this process may be replaced by a copy that starts over, before anything is printed.
-func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
+// something has to be built, this process may be replaced by a copy that starts over, before anything is printed. With keep,
+// no collection removes them before this process ends.
+func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, error) {
 	b, err := a.builder()
 	if err != nil {
 		return nil, err
@@ -130,10 +132,18 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
+	if err := restoreDerivations(b.Store, p); err != nil {
+		return nil, err
+	}
 	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
 	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
 	if err != nil {
 		return nil, err
+	}
+	if keep {
+		if results, err = a.keep(c, b, p, results); err != nil {
+			return nil, err
+		}
 	}
 	if missing(results) {
 		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
@@ -161,6 +171,18 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 		a.summarize(audits.list, audits.more, "")
 	}
 	return targets(p, results), err
+}
+
+// restoreDerivations writes those again that the store has results of, but has lost, or had to give up as damaged.
+func restoreDerivations(s *store.Store, p *plan.Plan) error {
+	for _, step := range p.Steps {
+		if s.LacksDerivation(step.ID) {
+			if _, err := s.PutDerivation(&step.Derivation); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
@@ -237,21 +259,39 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
-// outLink makes or replaces a symbolic link, in one step.
-func (a *app) outLink(link string, r build.Result) error {
-	link = a.absolute(link)
+// keep takes a lease for the rest of this run, and then looks again what is realized. A copy of this process that starts
+// over takes one of its own, so that comes first.
+func (a *app) keep(c *cli.Context, b *build.Builder, p *plan.Plan, results []build.Result) ([]build.Result, error) {
+	if missing(results) {
+		if _, err := a.runner(policies.ModeHide); err != nil {
+			return nil, err
+		}
+	}
+	held, err := b.Store.Lease(c.Context, build.Use("build", p), a.rootsWait(c))
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(held.Release)
+	return b.Realize(c.Context, p, build.Options{DryRun: true})
+}
+
+// outLink makes or replaces a symbolic link, in one step, and then its record in the store.
+func (a *app) outLink(c *cli.Context, r build.Result) error {
+	link := a.absolute(c.String("out-link"))
 	if info, err := os.Lstat(link); err == nil && info.Mode()&os.ModeSymlink == 0 {
 		return usagef("--out-link "+quote(link)+" exists and is no symbolic link", "")
 	}
 	b := build.Builder{Store: a.openStore}
 	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+"-"+strconv.Itoa(os.Getpid()))
-	if err := os.Symlink(b.Paths(r)[0], temporary); err != nil {
+	target := b.Paths(r)[0]
+	if err := os.Symlink(target, temporary); err != nil {
 		return err
 	}
 	if err := os.Rename(temporary, link); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return nil
+	root := store.Root{Kind: store.Link, Name: link, Realization: r.Realizations[0].ID, Target: target}
+	return a.openStore.AddRoot(c.Context, root, a.rootsWait(c))
 }
 
 // openEvents opens what --events names: a new or emptied file, or a descriptor that the caller has opened.

@@ -133,4 +133,14 @@ It was written by a version of hdjail whose audits have another form. Read it wi
 	"HJ0072": {exitIncomplete, "an audit ends early", `
 The end of the file is missing, so accesses may be missing, too. What is there is shown, and counts as an incomplete record. Usual
 causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
+
+	"HJ0080": {exitOther, "a root cannot be read", `
+A profile, a pin, a record of a link or a lease is damaged or may not be read. What it keeps is not known, so nothing was removed.
+A root is never taken for dead because it cannot be read. "hdjail list --roots" shows all of them.`},
+	"HJ0081": {exitUsage, "a pin of that name keeps something else", `
+Names of pins are used once. "hdjail list --roots" shows what each keeps, "hdjail unpin NAME" gives a name back.`},
+	"HJ0082": {exitDigest, "something in the store is not what its name says", `
+A disk, a copy or a person has changed a file of the store. "hdjail verify --repair" moves it into quarantine/ and builds or fetches
+it again. For a source the store knows only the digest: give the spec that has its URLs to "hdjail fetch", a directory that has it
+to --mirror, or the file to "hdjail source add".`},
 }

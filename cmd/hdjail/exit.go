@@ -15,6 +15,7 @@ import (
 	"hdjail/artifact/match"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
+	"hdjail/artifact/verify"
 	"hdjail/build"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -150,6 +151,19 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*store.FormatError) problem { return problem{Code: "HJ0055", Help: helps("use the newer hdjail")} }),
 	on(func(*lease.LockedError) problem {
 		return problem{Code: "HJ0056", Help: helps("wait longer: --lock-timeout 10m, or leave it out to wait as long as it takes")}
+	}),
+	on(func(*store.RootError) problem {
+		return problem{Code: "HJ0080", Help: helps("nothing was removed: make it readable, or remove it if you know what it kept")}
+	}),
+	on(func(e *verify.DamagedError) problem {
+		p := problem{Code: "HJ0082", Help: helps("hdjail verify --repair moves it away and makes it anew")}
+		if e.Problems[0].Needs != "" {
+			p.Help = helps("what it needs is said above; hdjail explain HJ0082 tells more")
+		}
+		return p
+	}),
+	on(func(*store.TakenError) problem {
+		return problem{Code: "HJ0081", Help: helps("hdjail unpin it, or choose another --name")}
 	}),
 	on(func(*hostpkgs.LostSnapshotError) problem {
 		return problem{Code: "HJ0058", Help: helps("resolve the spec again: hdjail build SPEC")}
@@ -352,6 +366,7 @@ var refusalHelp = map[string]string{
 
 var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",
 	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet",
+	"root":  "hdjail list --roots shows them",
 	"audit": "runs in mode off are not recorded, nor were those of older versions; hdjail build SPEC records"}
 
 // helps are the help lines that are not empty.

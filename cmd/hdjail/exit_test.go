@@ -22,6 +22,7 @@ import (
 	"hdjail/artifact/match"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
+	"hdjail/artifact/verify"
 	"hdjail/build"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
@@ -139,6 +140,9 @@ var diagnosed = []struct {
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
 	{&divertedError{}, "HJ0064", 1},
+	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},
+	{&store.TakenError{}, "HJ0081", 2},
+	{&verify.DamagedError{Problems: []verify.Problem{{Kind: verify.Source}}}, "HJ0082", 8},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},

@@ -159,7 +159,7 @@ func (a *app) profileLink(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		results, err := a.realize(c, p)
+		results, err := a.realize(c, p, true)
 		if err != nil {
 			return err
 		}
@@ -224,6 +224,15 @@ func (a *app) change(c *cli.Context, name string, edit profile.Edit) error {
 	if err != nil {
 		return err
 	}
+	use := store.Use{Purpose: "profile link"}
+	for _, added := range edit.Add {
+		use.Realizations = append(use.Realizations, added.Realization)
+	}
+	held, err := a.openStore.Lease(c.Context, use, a.rootsWait(c))
+	if err != nil {
+		return err
+	}
+	a.onClose(held.Release)
 	g, err := profiles.Link(c.Context, name, edit)
 	return a.printGeneration(c, profiles.Path(name), g, err)
 }

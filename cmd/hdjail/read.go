@@ -27,9 +27,12 @@ type listed struct {
 
 func listCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "list", Usage: "list the realizations in the store", UsageText: "hdjail list\nhdjail list --json | jq -r '.[].path'",
-		Flags: []cli.Flag{jsonFlag()},
+		Name: "list", Usage: "list the realizations in the store", UsageText: "hdjail list\nhdjail list --json | jq -r '.[].path'\nhdjail list --roots",
+		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "roots", Usage: "list why hdjail gc keeps something: profiles, pins, links, running builds"}},
 		Action: func(c *cli.Context) error {
+			if c.Bool("roots") {
+				return a.listRoots(c)
+			}
 			s, err := a.storeToRead()
 			if err != nil {
 				return err

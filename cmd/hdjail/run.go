@@ -12,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hdjail/artifact/lease"
+	"hdjail/artifact/store"
 	"hdjail/build"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
@@ -204,6 +206,11 @@ func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scr
 	if err != nil {
 		return v, err
 	}
+	held, err := a.openStore.Lease(ctx, store.Use{Purpose: "run"}, lease.Options{})
+	if err != nil {
+		return v, err
+	}
+	a.onClose(held.Release)
 	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(nil, v.Paths))
 	return v, err
 }

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hdjail/artifact"
+	"hdjail/artifact/lease"
+)
+
+func drawID(t *rapid.T) (id [20]byte) {
+	copy(id[:], rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, "id"))
+	return id
+}
+
+// TestScanManifest: what is read at once is what decoding the JSON gives.
+func TestScanManifest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		chosen := map[artifact.DerivationID][]artifact.RealizationID{}
+		for range rapid.IntRange(0, 3).Draw(t, "deps") {
+			d := artifact.DerivationID(drawID(t))
+			for range rapid.IntRange(1, 3).Draw(t, "chosen") {
+				chosen[d] = append(chosen[d], drawID(t))
+			}
+		}
+		c, err := artifact.NewContext(chosen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rapid.Bool().Draw(t, "nil") && len(c) == 0 {
+			c = nil
+		}
+		m := manifest{Derivation: drawID(t), Context: c, Bytes: rapid.Int64Range(0, 1<<40).Draw(t, "bytes")}
+		copy(m.Tree[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "tree"))
+		m.ID = artifact.NewRealizationID(m.Derivation, m.Context, m.Tree)
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e Entry
+		if !scanManifest(data, &e) || e.Derivation != m.Derivation || !e.Context.Equal(m.Context) || e.Tree != m.Tree || e.Bytes != m.Bytes {
+			t.Fatalf("%s became %+v", data, e)
+		}
+		if cut := rapid.IntRange(0, strings.Index(string(data), `"first"`)-2).Draw(t, "cut"); scanManifest(data[:cut], &Entry{}) {
+			t.Fatalf("%s was read", data[:cut])
+		}
+	})
+}
+
+// A manifest in another form is decoded, and one that was changed is refused.
+func TestEntryFallsBack(t *testing.T) {
+	s := open(t, Options{})
+	a, err := run(s, sample("a"), map[string]string{"f": "a"})
+	must(t, err)
+	b, err := runIn(s, sample("b", a.Derivation), only(a.Derivation, a.ID), map[string]string{"f": "b"})
+	must(t, err)
+	file := s.path("realizations", b.ID.String(), "manifest.json")
+	data, err := os.ReadFile(file)
+	must(t, err)
+	for _, test := range []struct {
+		data string
+		ok   bool
+	}{
+		{string(data), true},
+		{strings.Replace(string(data), ",", " , ", 3), true},
+		{strings.Replace(string(data), a.ID.String(), b.ID.String(), 1), false},
+		{string(data[:100]), false},
+		{"", false},
+	} {
+		must(t, os.Remove(file), os.WriteFile(file, []byte(test.data), 0o444))
+		e, err := s.Reader().Entry(b.ID)
+		if test.ok != (err == nil) || test.ok && !e.Context.Equal(b.Context) {
+			t.Errorf("%q gives %+v, %v", test.data, e, err)
+		}
+		if malformed := (*artifact.MalformedError)(nil); !test.ok && !errors.As(err, &malformed) {
+			t.Errorf("%q gives the error %v", test.data, err)
+		}
+	}
+	if _, err := s.Reader().Entry(artifact.RealizationID{1}); !errors.As(err, new(*NotFoundError)) {
+		t.Error(err)
+	}
+}
+
+// TestOutline: the outline of any derivation has its name, dependencies and digests, whatever its texts hold.
+func TestOutline(t *testing.T) {
+	s := open(t, Options{})
+	r := s.Reader()
+	text := rapid.OneOf(rapid.StringMatching(`[a-z"\\]{0,12}`), rapid.SampledFrom([]string{`"digest": "x"`, `digest":"`, `","id":"`, "\u2028<&>"}))
+	rapid.Check(t, func(t *rapid.T) {
+		d := sample(rapid.StringMatching(`[a-z]{1,5}`).Draw(t, "name"))
+		d.Version = rapid.StringMatching(`([0-9]\.[0-9])?`).Draw(t, "version")
+		d.Script = text.Draw(t, "script")
+		d.Environment = map[string]string{text.Draw(t, "key"): text.Draw(t, "value")}
+		var digests []string
+		for range rapid.IntRange(0, 3).Draw(t, "sources") {
+			digest := "sha256:" + strings.Repeat(rapid.StringMatching(`[0-9a-f]`).Draw(t, "digest"), 64)
+			d.Sources = append(d.Sources, artifact.Source{Digest: digest, Target: text.Draw(t, "target")})
+			digests = append(digests, digest)
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "packages") {
+			p := artifact.HostPackage{Name: text.Draw(t, "package"), Version: text.Draw(t, "version")}
+			copy(p.Digest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "tree"))
+			d.HostPackages = append(d.HostPackages, p)
+			digests = append(digests, p.Digest.String())
+		}
+		var deps []artifact.DerivationID
+		for range rapid.IntRange(0, 3).Draw(t, "deps") {
+			deps = append(deps, drawID(t))
+			d.Dependencies = append(d.Dependencies, artifact.Dependency{ID: deps[len(deps)-1], As: text.Draw(t, "as")})
+		}
+		id, err := s.PutDerivation(d)
+		if err != nil {
+			t.Skip("no derivation of a store")
+		}
+		r.Known = map[string]bool{}
+		for _, digest := range digests {
+			r.Known[digest] = true
+		}
+		o, err := r.Outline(id)
+		if err != nil || o.Name != d.Name || o.Version != d.Version || !slices.Equal(o.Dependencies, deps) {
+			t.Fatalf("%+v, %v", o, err)
+		}
+		slices.Sort(digests)
+		slices.Sort(o.Digests)
+		if !slices.Equal(slices.Compact(digests), slices.Compact(o.Digests)) {
+			t.Fatalf("digests %v, want %v", o.Digests, digests)
+		}
+	})
+}
+
+// TestForeignLease: what a process of another machine holds counts until it was not renewed for long by the clock of the
+// file system, whatever the clocks of both machines say.
+func TestForeignLease(t *testing.T) {
+	s := open(t, Options{})
+	other := s.holder
+	other.Host = "elsewhere"
+	there := reopen(t, s.root, Options{Holder: other})
+	held, err := there.Lease(context.Background(), Use{Purpose: "pack"}, lease.Options{})
+	must(t, err)
+	uses, err := s.Leases()
+	must(t, err)
+	if len(uses) != 1 {
+		t.Errorf("%d leases", len(uses))
+	}
+	now, err := s.clock()
+	must(t, err)
+	old := now.Add(-leaseExpiry - time.Minute)
+	must(t, os.Chtimes(held.path+leaseLock, old, old))
+	uses, err = s.Leases()
+	must(t, err)
+	left, err := os.ReadDir(s.path("gcroots/leases"))
+	must(t, err)
+	if len(uses) != 0 || len(left) != 0 {
+		t.Errorf("%d leases, %d files", len(uses), len(left))
+	}
+	must(t, held.Release())
+}
+
+// A lease that is damaged stops who wants to know what is in use; one without content is being taken.
+func TestDamagedLease(t *testing.T) {
+	s := open(t, Options{})
+	held, err := s.Lease(context.Background(), Use{Purpose: "build"}, lease.Options{})
+	must(t, err)
+	must(t, os.Remove(held.path+leaseUse))
+	if uses, err := s.Leases(); err != nil || len(uses) != 0 {
+		t.Error(uses, err)
+	}
+	must(t, os.WriteFile(held.path+leaseUse, []byte("{"), 0o444))
+	if _, err := s.Leases(); !errors.As(err, new(*RootError)) {
+		t.Error(err)
+	}
+	must(t, held.Release())
+}
