@@ -322,7 +322,7 @@ func diagnoseSpace(err error) (problem, bool) {
 	var link *os.LinkError
 	switch {
 	case errors.As(err, &space):
-		p.Text, where = fmt.Sprintf("write %q: %v", space.Path, space.Err), space.Root
+		p.Text, where = space.Error(), space.Root
 	case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
 		return p, false
 	case errors.As(err, &file):
@@ -334,7 +334,7 @@ func diagnoseSpace(err error) (problem, bool) {
 	if filepath.IsAbs(where) {
 		of = "of " + where
 	}
-	p.Help = helps("free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
+	p.Help = helps("hdjail gc frees what nothing refers to any more", "or free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
 	return p, true
 }
 
