@@ -105,6 +105,9 @@ func diagnose(err error) problem {
 			break
 		}
 	}
+	if space, full := diagnoseSpace(err); full && errors.As(err, new(*build.Failure)) { // the script was the first to notice
+		p.Help = append(space.Help, p.Help...)
+	}
 	if p.Text == "" {
 		lines := strings.Split(err.Error(), "\n")
 		p.Text, p.Details = lines[0], append(lines[1:], p.Details...)

@@ -283,6 +283,14 @@ func TestProblem(t *testing.T) {
   help: or keep the store on another one: --store DIR
   more: hdjail explain HJ0051
 `, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.EDQUOT, FileSystem: "/s", Free: 12888, Size: 1 << 30, Inodes: 3}},
+		{"full for the script", `error[HJ0030]: build a-1 ended with exit status 1
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, errors.Join(&build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1"}, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC})},
 		{"full elsewhere", `error[HJ0051]: write /r/x: no space left on device
   help: hdjail gc frees what nothing refers to any more
   help: or free space in the file system of /r/x, or enlarge it

@@ -215,9 +215,9 @@ func (c *checker) relations(id string, r *found) {
 
 // profile looks at all generations of a profile: each link leads somewhere.
 func (c *checker) profile(path string) {
-	if _, err := os.Stat(path + "/current/"); err != nil {
-		if _, err := os.Lstat(path + "/current"); err == nil || c.settled && !isEmpty(path+"/generations") {
-			c.complain("profile %s leads nowhere", path)
+	if _, err := os.Lstat(path + "/current"); err == nil { // else its first generation was not finished
+		if _, err := os.Stat(path + "/current/"); err != nil {
+			c.complain("%v", err)
 		}
 	}
 	generations, _ := filepath.Glob(path + "/generations/[0-9]*")
@@ -236,9 +236,4 @@ func (c *checker) profile(path string) {
 			c.complain("%v", err)
 		}
 	}
-}
-
-func isEmpty(dir string) bool {
-	entries, _ := os.ReadDir(dir)
-	return len(entries) == 0
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ script: |
 type process struct {
 	command     *exec.Cmd
 	out, err    bytes.Buffer
-	killed      bool
+	killed      atomic.Bool
 	ended       chan struct{}
 	description string
 }
@@ -108,7 +109,7 @@ func (s *site) start(args ...string) *process {
 }
 
 func (p *process) kill() {
-	p.killed = true
+	p.killed.Store(true)
 	p.command.Process.Kill() // or it has ended
 }
 
@@ -117,7 +118,7 @@ func (s *site) end(p *process) {
 	s.t.Helper()
 	<-p.ended
 	state := p.command.ProcessState
-	if !state.Success() && !(p.killed && !state.Exited()) {
+	if !state.Success() && !(p.killed.Load() && !state.Exited()) {
 		s.t.Errorf("%s: %v\n%s", p.description, state, p.err.String())
 	}
 	for _, line := range strings.Split(p.out.String(), "\n") {
@@ -180,22 +181,29 @@ func (s *site) mustLeaveNothing(killed []*process) {
 		}
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
-		left := s.jailed()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		left := s.alive()
 		if len(left) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("processes %q live on in jails", left)
+			s.t.Fatalf("processes %q live on", left)
 		}
 	}
 }
 
-// jailed lists the processes in other mount namespaces that have something of the store mounted.
-func (s *site) jailed() (pids []string) {
+// alive lists what is left of the programs under test, all of which have ended: processes with its name, and those in other
+// mount namespaces that have something of the store mounted.
+func (s *site) alive() (pids []string) {
 	ours, _ := os.Readlink("/proc/self/ns/mnt")
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
+		if line, err := os.ReadFile(dir + "/cmdline"); err == nil && bytes.HasPrefix(line, []byte(hdjail+"\x00")) {
+			pids = append(pids, filepath.Base(dir))
+			continue
+		}
 		theirs, err := os.Readlink(dir + "/ns/mnt")
 		if err != nil || theirs == ours {
 			continue
