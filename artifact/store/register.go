@@ -94,7 +94,10 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 		return errors.Join(err, record.Close())
 	}
 	// From here on the record's stage is removed only when it has its name: what fails, or is killed, is finished by Sweep.
-	if err := errors.Join(s.linkPublic(m), s.publishRecord(record, &r.Record)); err != nil {
+	if err := s.linkPublic(m); err != nil {
+		return err
+	}
+	if err := s.publishRecord(record, &r.Record); err != nil {
 		return err
 	}
 	if err := errors.Join(record.Close(), s.linkLast(&r.Record)); err != nil {

@@ -189,7 +189,10 @@ func (s *Store) complete(ctx context.Context, id artifact.RealizationID) error {
 	if err := s.sync(); err != nil {
 		return err
 	}
-	return errors.Join(s.linkPublic(m), s.publishRecord(record, &m.First))
+	if err := s.linkPublic(m); err != nil {
+		return err
+	}
+	return s.publishRecord(record, &m.First)
 }
 
 func (s *Store) hasRecord(m manifest) (bool, error) {

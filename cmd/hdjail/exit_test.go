@@ -291,6 +291,13 @@ func TestProblem(t *testing.T) {
   help: log: hdjail log --failed    shell: hdjail shell --failed
   more: hdjail explain HJ0030
 `, errors.Join(&build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1"}, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC})},
+		{"full for a while", `error[HJ0030]: build a-1 ended with exit status 1
+  | sh: cannot create x: Disk quota exceeded
+  help: hdjail gc frees what nothing refers to any more
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, &build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1", LogTail: []string{"sh: cannot create x: Disk quota exceeded"}}},
 		{"full elsewhere", `error[HJ0051]: write /r/x: no space left on device
   help: hdjail gc frees what nothing refers to any more
   help: or free space in the file system of /r/x, or enlarge it

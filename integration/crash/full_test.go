@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,19 +46,32 @@ func TestFull(t *testing.T) {
 // TestQuotaAtEveryWrite fails each operation that may take space in turn, and all that follow, as a quota does that is used
 // up; and the same with a file system that is full.
 func TestQuotaAtEveryWrite(t *testing.T) {
+	failAtEveryWrite(t, math.MaxInt64, rounds(14, 1))
+}
+
+// TestFailingOnce fails one operation alone. What goes on as if nothing had been may lack something, which is looked for.
+func TestFailingOnce(t *testing.T) {
+	failAtEveryWrite(t, 1, rounds(14, 1))
+}
+
+func failAtEveryWrite(t *testing.T, times int64, step int) {
 	s, f := plainSite(t)
 	s.run("build", s.steady)
 	random := chance(t)
-	step := rounds(8, 1)
+	refused := 0
 	for n := random.IntN(step); ; n += step {
 		errno := []syscall.Errno{unix.EDQUOT, unix.ENOSPC}[n/step%2]
 		middle, top := s.generation(n)
-		f.Fill(int64(n), errno)
+		count := f.Fail(int64(n), times, errno)
 		p := s.start("build", "--profile", "a", top, middle)
 		<-p.ended
-		s.afterFull(p, fmt.Sprintf("%v after %d writes", errno, n), func() { f.Before(nil) }, middle, top)
-		if p.command.ProcessState.Success() {
-			t.Logf("it takes less than %d writes", n+1)
+		f.Before(nil)
+		s.afterFull(p, fmt.Sprintf("%v after %d writes", errno, n), func() {}, middle, top)
+		if !p.command.ProcessState.Success() {
+			refused++
+		}
+		if count() <= int64(n) {
+			t.Logf("refused %d times; it takes %d writes", refused, count())
 			break
 		}
 	}

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -55,20 +56,26 @@ func (s *site) write(name, text string) {
 
 // generation writes specs that nobody has built: one in the middle, and one that needs it and what is constant.
 func (s *site) generation(n int) (middle, top string) {
-	s.write(fmt.Sprint("file-", n), fmt.Sprintln("content", n))
+	content := fmt.Sprintln("content", n)
+	s.write(fmt.Sprint("file-", n), content)
+	s.write("fetched", "fetched "+content)
+	fetched := sha256.Sum256([]byte("fetched " + content))
 	middle, top = fmt.Sprint("middle-", n), fmt.Sprint("top-", n)
 	s.write(middle+".yaml", fmt.Sprintf(`hdjail: 1
 name: middle
 version: %q
 host: {packages: [coreutils]}
 dependencies: [{spec: base.yaml, as: BASE}]
-sources: [{path: data}, {path: file-%d, unpack: none, target: file}]
+sources:
+  - {path: data}
+  - {path: file-%d, unpack: none, target: file}
+  - {sha256: %x, urls: ["file://%s/fetched"], unpack: none, target: fetched}
 script: |
   mkdir -p "$ARTIFACT/share/d/e"
-  cat file readme "$BASE_DIR/base" > "$ARTIFACT/share/d/e/middle"
+  cat file fetched readme "$BASE_DIR/base" > "$ARTIFACT/share/d/e/middle"
   ln -s d/e/middle "$ARTIFACT/share/middle"
   echo built
-`, fmt.Sprint(n), n))
+`, fmt.Sprint(n), n, fetched, s.specs))
 	s.write(top+".yaml", fmt.Sprintf(`hdjail: 1
 name: top
 version: %q

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -10,16 +11,16 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Change is one operation that is about to change the file system. Name is the last part of its path, empty for a write to an
-// open file.
+// Change is one operation that is about to change the file system, or to bring changes where they last. Name is the last
+// part of its path, empty for one on an open file. A file that was not written to is closed without one.
 type Change struct {
 	Op, Name string
 }
 
-// grows reports whether the operation may take space.
+// grows reports whether the operation may take space; on a network file system that may be noticed late.
 func (c Change) grows() bool {
 	switch c.Op {
-	case "create", "mkdir", "symlink", "write", "rename", "allocate":
+	case "create", "mkdir", "symlink", "write", "rename", "close", "sync":
 		return true
 	}
 	return false
@@ -69,17 +70,25 @@ func (f *FS) Before(look func(Change) syscall.Errno) {
 	f.before.Store(&look)
 }
 
-// Fill makes everything that needs space fail with errno after n such operations, as on a file system that is full then.
-// It returns a function that tells how many there were.
-func (f *FS) Fill(n int64, errno syscall.Errno) (count func() int64) {
+// Fail makes everything that needs space fail with errno after n such operations, as many times as it is told. It returns a
+// function that tells how many there were.
+func (f *FS) Fail(n, times int64, errno syscall.Errno) (count func() int64) {
 	var done atomic.Int64
 	f.Before(func(c Change) syscall.Errno {
-		if c.grows() && done.Add(1) > n {
+		if !c.grows() {
+			return 0
+		}
+		if now := done.Add(1); now > n && now-n <= times {
 			return errno
 		}
 		return 0
 	})
 	return done.Load
+}
+
+// Fill is Fail without an end, as on a file system that is full.
+func (f *FS) Fill(n int64, errno syscall.Errno) (count func() int64) {
+	return f.Fail(n, math.MaxInt64, errno)
 }
 
 func (f *FS) change(op, name string) syscall.Errno {

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -11,7 +12,8 @@ import (
 // node is a file or directory.
 type node struct {
 	fs.LoopbackNode
-	of *FS
+	of      *FS
+	written atomic.Bool
 }
 
 // coarse cuts times to two seconds, as FAT does; NFS servers and Lustre cut them, too, to less.
@@ -103,10 +105,30 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 }
 
 func (n *node) Write(ctx context.Context, f fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+	n.written.Store(true)
 	if errno := n.of.change("write", ""); errno != 0 {
 		return 0, errno
 	}
 	return f.(fs.FileWriter).Write(ctx, data, off)
+}
+
+func (n *node) Flush(ctx context.Context, f fs.FileHandle) syscall.Errno {
+	if n.written.Load() {
+		if errno := n.of.change("close", ""); errno != 0 {
+			return errno
+		}
+	}
+	return f.(fs.FileFlusher).Flush(ctx)
+}
+
+func (n *node) Fsync(ctx context.Context, f fs.FileHandle, flags uint32) syscall.Errno {
+	if errno := n.of.change("sync", ""); errno != 0 {
+		return errno
+	}
+	if file, ok := f.(fs.FileFsyncer); ok {
+		return file.Fsync(ctx, flags)
+	}
+	return 0
 }
 
 func (n *node) Allocate(ctx context.Context, f fs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
