@@ -179,7 +179,7 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 	result, err := r.b.Runner.Run(ctx, config)
 	r.log.flush()
 	r.result = result
-	if err != nil {
+	if err = errors.Join(err, r.log.err); err != nil { // a log with a gap is none
 		return result, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
 	return result, nil

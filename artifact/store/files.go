@@ -4,9 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"hdjail/artifact"
 )
 
 // maxFile bounds a JSON file of the store, in bytes.
@@ -113,11 +116,30 @@ func (s *Store) sync() error {
 	return s.denied(s.root, err)
 }
 
-// syncNames brings the renames of a registration onto the disk. The last one was into builds/, and journals keep their
-// order. Where a file system does not, a lost name heals itself: a record without its realization is no candidate, a
-// realization without a record gets one, and a public path that leads nowhere is set again.
-func (s *Store) syncNames() error {
-	return s.published.do(func() error { return s.denied(s.path("builds"), syncDir(s.path("builds"))) })
+// syncNames brings the renames of a registration onto the disk. Where a journal keeps their order, the last one, into builds/,
+// takes the others along, which is half the cost; elsewhere each directory is written.
+func (s *Store) syncNames(id artifact.DerivationID) error {
+	dirs := []string{"builds"}
+	if !s.ordered {
+		if err := syncDir(s.path("builds", id.String())); err != nil {
+			return s.denied(s.path("builds"), err)
+		}
+		dirs = append(dirs, "realizations", "store", "derivations")
+	}
+	return s.published.do(func() error {
+		for _, name := range dirs {
+			if err := syncDir(s.path(name)); err != nil {
+				return s.denied(s.path(name), err)
+			}
+		}
+		return nil
+	})
+}
+
+// keepsOrder reports whether a file system writes the changes of names in the order in which they were made.
+func keepsOrder(dir *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(dir.Fd()), &st) == nil && slices.Contains([]int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC}, int64(st.Type))
 }
 
 func syncDir(path string) error {

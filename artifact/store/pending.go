@@ -38,6 +38,9 @@ func (s *Store) recordPending(ctx context.Context, name string) error {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil // it died while it wrote this
 	}
+	if known, err := s.recorded(&f.Record); err != nil || known {
+		return err // it died when the run was over
+	}
 	f.Log = path.Join(dir, path.Base(f.Log))
 	info, err := os.Lstat(f.Log)
 	if err != nil {

@@ -47,8 +47,8 @@ type manifest struct {
 	First artifact.BuildRecord `json:"first"`
 }
 
-// Register publishes a realization: its tree with manifest, log and audit, then the build record, then the public path
-// unless that leads somewhere already. When it returns all of it is on disk. When the store has the realization, only the
+// Register publishes a realization: its tree with manifest, log and audit, then the public path unless that leads somewhere
+// already, then the build record, which makes it a candidate. When it returns all of it is on disk. When the store has the realization, only the
 // record is added, with its log. On an error nothing is published, or what is published is whole. A full file system gives
 // *SpaceError.
 func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realization, error) {
@@ -75,7 +75,6 @@ func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realizat
 
 // publish does what Register says, in its order.
 func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error {
-	target := s.path("realizations", m.ID.String())
 	_, err := s.manifest(m.ID)
 	exists := err == nil
 	if err != nil && !errors.As(err, new(*NotFoundError)) {
@@ -92,25 +91,23 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 	if err != nil {
 		return err
 	}
-	defer record.Close()
-	if err := s.sync(); err != nil {
-		return err
+	if err = s.sync(); err == nil && !exists {
+		_, err = s.moveTo(stage.Dir, s.path("realizations", m.ID.String())) // another may have been faster: one tree, one name
 	}
-	if !exists {
-		if _, err := s.moveTo(stage.Dir, target); err != nil { // another may have been faster: one tree, one name
-			return err
-		}
+	if err != nil {
+		return errors.Join(err, record.Close())
+	}
+	// From here on the record's stage is removed only when it has its name: what fails, or is killed, is finished by Sweep.
+	if err := s.linkPublic(m); err != nil {
+		return err
 	}
 	if err := s.publishRecord(record, &r.Record); err != nil {
 		return err
 	}
-	if err := s.linkPublic(m); err != nil {
+	if err := errors.Join(record.Close(), s.linkLast(&r.Record)); err != nil {
 		return err
 	}
-	if err := s.linkLast(&r.Record); err != nil {
-		return err
-	}
-	return s.syncNames()
+	return s.syncNames(m.Derivation)
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.

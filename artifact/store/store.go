@@ -46,6 +46,9 @@ type Options struct {
 	Now func() time.Time
 	// Holder is this process as it appears in locks, lease.Self() when zero.
 	Holder lease.Holder
+	// Release is called by Sweep before it removes a temporary directory, with its name: it gives back what the dead process
+	// held outside the store. After an error the directory stays. Nil for nothing.
+	Release func(name string) error
 }
 
 // Store is an open store. Any number of goroutines and processes may use one root at once.
@@ -53,8 +56,10 @@ type Store struct {
 	root, prefix string
 	readOnly     bool
 	dir          *os.File // the root
+	ordered      bool     // see keepsOrder
 	now          func() time.Time
 	holder       lease.Holder
+	release      func(name string) error
 	written      group     // syncs of content, before it is published
 	published    group     // syncs of names, after it was
 	names        sync.Map  // DerivationID -> its public name, of derivations that are on disk
@@ -68,7 +73,7 @@ func Open(root string, o Options) (*Store, error) {
 	if !path.IsAbs(root) || path.Clean(root) != root {
 		return nil, fmt.Errorf("open store %q: its path is not absolute and clean", root)
 	}
-	s := &Store{root: root, prefix: o.Prefix, readOnly: o.ReadOnly, now: o.Now, holder: o.Holder}
+	s := &Store{root: root, prefix: o.Prefix, readOnly: o.ReadOnly, now: o.Now, holder: o.Holder, release: o.Release}
 	if s.prefix == "" {
 		s.prefix = root
 	}
@@ -88,7 +93,7 @@ func Open(root string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, s.denied(root, err)
 	}
-	s.root = s.dir.Name()
+	s.root, s.ordered = s.dir.Name(), keepsOrder(s.dir)
 	if err := s.prepare(); err != nil {
 		s.dir.Close()
 		return nil, err

@@ -82,8 +82,17 @@ func (a *app) defaultStore() string {
 	return filepath.Join(a.home, ".local/share/hdjail")
 }
 
-// store opens the store, and makes it if there is none.
-func (a *app) store() (*store.Store, error) { return a.storeWith(store.Options{Now: a.now}) }
+// store opens the store, and makes it if there is none. It sweeps what killed processes left, none of which is in our way.
+func (a *app) store() (*store.Store, error) {
+	opened := a.openStore != nil
+	s, err := a.storeWith(store.Options{Now: a.now, Release: container.RemoveGroups})
+	if err == nil && !opened {
+		if _, err := s.Sweep(context.Background()); err != nil {
+			a.out.warn("%v", err)
+		}
+	}
+	return s, err
+}
 
 // storeToRead opens the store for a verb that only reads, so it may be another user's.
 func (a *app) storeToRead() (*store.Store, error) {
@@ -209,13 +218,6 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 		return nil, err
 	}
 	o.Program, o.Warm = program, warm
-	s, err := a.store()
-	if err != nil {
-		return nil, errors.Join(err, program.Close())
-	}
-	if _, err := s.Sweep(context.Background()); err != nil { // what a killed process left; none of it can be in our way
-		a.out.warn("%v", err)
-	}
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
 			return nil, errors.Join(err, program.Close())

@@ -93,7 +93,8 @@ table.`},
 Its directory belongs to somebody else, or is on a read-only file system. --store DIR or HDJAIL_STORE names another one; the
 default is /var/lib/hdjail for root and ~/.local/share/hdjail for everybody else.`},
 	"HJ0051": {exitOther, "no space is left", `
-The file system is full, or a quota is used up. The store is as it was before.`},
+The file system is full, or a quota is used up. Nothing half-written is in the store: what was being built is built again, or found
+whole, by the next command that has space. "hdjail gc" frees what no profile, pin or running build refers to.`},
 	"HJ0052": {exitOther, "the store does not have it", `
 No derivation, realization, build record or log of the store is meant. "hdjail list" shows what there is.`},
 	"HJ0053": {exitUsage, "an ID is ambiguous or malformed", `

@@ -106,6 +106,9 @@ func diagnose(err error) problem {
 			break
 		}
 	}
+	if failure := (*build.Failure)(nil); errors.As(err, &failure) {
+		p.Help = append(spaceHelp(err, failure.LogTail), p.Help...)
+	}
 	if p.Text == "" {
 		lines := strings.Split(err.Error(), "\n")
 		p.Text, p.Details = lines[0], append(lines[1:], p.Details...)
@@ -328,6 +331,21 @@ func diagnoseSpec(e *spec.Error) problem {
 	return p
 }
 
+const gcHelp = "hdjail gc frees what nothing refers to any more"
+
+// spaceHelp is for a build that failed for want of space: its own words say so, or we had none for its record either.
+func spaceHelp(err error, log []string) []string {
+	if p, full := diagnoseSpace(err); full {
+		return p.Help
+	}
+	for _, line := range log {
+		if strings.Contains(line, "No space left on device") || strings.Contains(line, "Disk quota exceeded") {
+			return helps(gcHelp)
+		}
+	}
+	return nil
+}
+
 // diagnoseSpace names the file system that is full, as far as the error does.
 func diagnoseSpace(err error) (problem, bool) {
 	p, where := problem{Code: "HJ0051"}, ""
@@ -336,7 +354,7 @@ func diagnoseSpace(err error) (problem, bool) {
 	var link *os.LinkError
 	switch {
 	case errors.As(err, &space):
-		p.Text, where = fmt.Sprintf("write %q: %v", space.Path, space.Err), space.Root
+		p.Text, where = space.Error(), space.Root
 	case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
 		return p, false
 	case errors.As(err, &file):
@@ -348,7 +366,7 @@ func diagnoseSpace(err error) (problem, bool) {
 	if filepath.IsAbs(where) {
 		of = "of " + where
 	}
-	p.Help = helps("free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
+	p.Help = helps(gcHelp, "or free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
 	return p, true
 }
 

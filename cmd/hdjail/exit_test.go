@@ -276,12 +276,35 @@ func TestProblem(t *testing.T) {
 		{"interrupted", "error[HJ0003]: interrupted\n  more: hdjail explain HJ0003\n",
 			&spec.Error{File: "a.yaml", Line: 3, Column: 1, Message: "digest source", Err: fmt.Errorf("read: %w", context.Canceled)}},
 		{"full", `error[HJ0051]: write "/s/tmp/x": no space left on device
-  help: free space in the file system of /s, or enlarge it
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
   help: or keep the store on another one: --store DIR
   more: hdjail explain HJ0051
 `, &spec.Error{File: "a.yaml", Line: 3, Column: 1, Err: &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC}}},
+		{"full and known", `error[HJ0051]: write "/s/tmp/x": disk quota exceeded: the file system at /s has 12.5 KiB of 1 GiB free, and 3 inodes
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  more: hdjail explain HJ0051
+`, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.EDQUOT, FileSystem: "/s", Free: 12888, Size: 1 << 30, Inodes: 3}},
+		{"full for the script", `error[HJ0030]: build a-1 ended with exit status 1
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, errors.Join(&build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1"}, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC})},
+		{"full for a while", `error[HJ0030]: build a-1 ended with exit status 1
+  | sh: cannot create x: Disk quota exceeded
+  help: hdjail gc frees what nothing refers to any more
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, &build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1", LogTail: []string{"sh: cannot create x: Disk quota exceeded"}}},
 		{"full elsewhere", `error[HJ0051]: write /r/x: no space left on device
-  help: free space in the file system of /r/x, or enlarge it
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /r/x, or enlarge it
   help: or keep the store on another one: --store DIR
   more: hdjail explain HJ0051
 `, &os.PathError{Op: "write", Path: "/r/x", Err: syscall.ENOSPC}},
