@@ -3,6 +3,7 @@ package build
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"hdjail/artifact"
@@ -32,6 +33,8 @@ type Failure struct {
 	// Outside are accesses outside the whitelist, with the Processes that they name, for "illegal-access".
 	Outside   []audit.Access
 	Processes []audit.Process
+	// Remembered is when the run ended, if it was one of an earlier plan that was not repeated; else zero.
+	Remembered time.Time
 	// Cached tells that nothing was run: the failure is that of a realization that is there.
 	Cached bool
 	// Err is the cause, where there is one.
@@ -54,6 +57,9 @@ func (e *Failure) Details() string {
 		fmt.Fprintf(&b, "kept: %s\n", e.Kept)
 	}
 	fmt.Fprintf(&b, "log: hdjail log %s\n", e.ID)
+	if !e.Remembered.IsZero() {
+		fmt.Fprintf(&b, "help: this is the failure of %s; leave out --failure-ttl to run the build again\n", e.Remembered.UTC().Format("2006-01-02 15:04:05Z"))
+	}
 	if e.Kept == "" {
 		b.WriteString("help: --keep-failed keeps what the build left; ")
 	} else {

@@ -66,7 +66,7 @@ script: make
 	if got := strings.Join(packages, " "); got != "dash1 gcc12 make4" { // dash owns the interpreter
 		t.Errorf("packages %s", got)
 	}
-	if diff := cmp.Diff([]string{"bin/a", "lib/b"}, d.Promises); diff != "" {
+	if diff := cmp.Diff([]artifact.Promise{artifact.Exists("bin/a"), artifact.Exists("lib/b")}, d.Promises); diff != "" {
 		t.Errorf("promises (-want +got):\n%s", diff)
 	}
 	if got := p.Targets[0].URLs[d.Sources[0].Digest]; !slices.Equal(got, []string{"http://x/y"}) {
@@ -206,8 +206,10 @@ func TestModes(t *testing.T) {
 // named is a matcher that selects nothing; only its text matters here.
 type named string
 
-func (m named) String() string                                     { return string(m) }
-func (m named) Match([]artifact.Realization) (match.Answer, error) { return match.Answer{Need: 1}, nil }
+func (m named) String() string { return string(m) }
+func (m named) Match([]artifact.Realization, match.Facts) (match.Answer, error) {
+	return match.Answer{Need: 1}, nil
+}
 
 func TestMatchers(t *testing.T) {
 	dir := write(t, map[string]string{
@@ -246,7 +248,7 @@ func TestMatchers(t *testing.T) {
 		{func(a, b, c *spec.Spec, r *Resolver) { b.Dependencies[0].Match = named("other") },
 			`matcher "dep" for c, but b.yaml wants "other"`},
 		{func(a, b, c *spec.Spec, r *Resolver) {
-			r.Matches = map[string]match.Matcher{"c": named("caller")}
+			r.Matches = []Override{{"c", named("other")}, {"c", named("caller")}}
 			b.Dependencies[0].Match = nil
 		}, "caller"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ import (
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
-		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`"},
+		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`; the last one counts"},
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
 		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
 	}
@@ -46,7 +47,7 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 			return r, usagef(err.Error(), "there are hide, fail, log and off")
 		}
 	}
-	r.matches, err = parseMatches(c.StringSlice("match"))
+	r.matches, err = a.parseMatches(c.StringSlice("match"))
 	return r, err
 }
 
@@ -55,6 +56,9 @@ func buildFlags() []cli.Flag {
 	return append(planFlags(),
 		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
+		&cli.GenericFlag{Name: "rebuild", Value: &rebuildFlag{}, Usage: "build the targets again, or with --rebuild=NAME that dependency"},
+		&cli.BoolFlag{Name: "realized-only", Usage: "build nothing; fail if something is missing"},
+		&cli.DurationFlag{Name: "failure-ttl", Usage: "report a failure of the last `TIME` again, and do not run the build"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
@@ -87,7 +91,7 @@ func buildCommand(a *app) *cli.Command {
 				return err
 			}
 			if c.Bool("dry-run") {
-				return a.dryRun(c.Context, p, c.Bool("json"))
+				return a.dryRun(c, p)
 			}
 			results, err := a.realize(c, p)
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
@@ -122,22 +126,34 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.KeepFailed, b.LockWait, b.Strict = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict")
+	b.KeepFailed, b.LockWait, b.Strict, b.FailureTTL = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict"), c.Duration("failure-ttl")
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
-	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	options, err := buildOptions(c, p)
 	if err != nil {
 		return nil, err
 	}
-	if missing(results) {
+	if chooses(p) { // scripts of matchers run in jails, too
 		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
 			return nil, err
 		}
-	} else if c.String("events") == "" && c.String("progress") == "auto" {
+	}
+	survey := options
+	survey.DryRun = true
+	results, err := b.Realize(c.Context, p, survey)
+	switch {
+	case err != nil && !options.KeepGoing:
+		return nil, err
+	case err != nil || missing(results):
+		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
+			return nil, err
+		}
+	case c.String("events") == "" && c.String("progress") == "auto":
+		a.warnPlan(p)
 		return targets(p, results), nil
 	}
+	a.warnPlan(p)
 	sink, err := a.eventSink(c, p)
 	if err != nil {
 		return nil, err
@@ -153,7 +169,36 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
+	for _, r := range results {
+		if r.Unselected() {
+			a.out.say("note: %s was built, and the matcher %s prefers what was there before", r.Step.Name(), r.Step.Matcher)
+		}
+	}
 	return targets(p, results), err
+}
+
+// buildOptions reads the flags that say how the plan is realized.
+func buildOptions(c *cli.Context, p *plan.Plan) (o build.Options, err error) {
+	o = build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), RealizedOnly: c.Bool("realized-only")}
+	if rebuild, ok := c.Generic("rebuild").(*rebuildFlag); ok {
+		o.Rebuild, err = rebuild.steps(p)
+	}
+	if err == nil && o.RealizedOnly && len(o.Rebuild) > 0 {
+		err = usagef("--rebuild builds, and --realized-only forbids it", "leave out one of them")
+	}
+	return o, err
+}
+
+// chooses reports whether the plan has matchers that are scripts.
+func chooses(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Chooser != nil })
+}
+
+// warnPlan prints what the plan warns of. It comes after the last moment at which this process may start over.
+func (a *app) warnPlan(p *plan.Plan) {
+	for _, text := range p.Warnings {
+		a.out.warn("%s", text)
+	}
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
@@ -215,7 +260,11 @@ func targets(p *plan.Plan, results []build.Result) []build.Result {
 func (a *app) printResults(results []build.Result, asJSON bool) error {
 	b := build.Builder{Store: a.openStore}
 	for _, r := range results {
-		for i, path := range b.Paths(r) {
+		paths := b.Paths(r)
+		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
+			a.out.say("note: the public path of %s leads to %s; hdjail use ID moves it", r.Step.Name(), elsewhere(r))
+		}
+		for i, path := range paths {
 			if !asJSON {
 				a.out.line("%s", path)
 				continue
@@ -228,6 +277,14 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere is where the public path leads that is not printed.
+func elsewhere(r build.Result) string {
+	if len(r.Realizations) > 1 {
+		return "one of several at most"
+	}
+	return "another realization"
 }
 
 // outLink makes or replaces a symbolic link, in one step.
