@@ -44,7 +44,16 @@ type UnsatisfiedError struct {
 // Error implements error: one line.
 func (e *UnsatisfiedError) Error() string {
 	distinct := len(slices.Compact(slices.SortedFunc(slices.Values(e.Built), compareIDs)))
-	return fmt.Sprintf("realize %s: matcher %s wants %d more after %d runs, which gave %d distinct results", e.Name, e.Matcher, e.Need, len(e.Built), distinct)
+	return fmt.Sprintf("realize %s: matcher %s wants %d more after %s, which gave %s", e.Name, e.Matcher, e.Need, count(len(e.Built), "run"),
+		count(distinct, "distinct result"))
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // Details are lines about each realization.

@@ -57,9 +57,6 @@ func (e *Failure) Details() string {
 		fmt.Fprintf(&b, "kept: %s\n", e.Kept)
 	}
 	fmt.Fprintf(&b, "log: hdjail log %s\n", e.ID)
-	if !e.Remembered.IsZero() {
-		fmt.Fprintf(&b, "help: this is the failure of %s; leave out --failure-ttl to run the build again\n", e.Remembered.UTC().Format("2006-01-02 15:04:05Z"))
-	}
 	if e.Kept == "" {
 		b.WriteString("help: --keep-failed keeps what the build left; ")
 	} else {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -57,10 +58,13 @@ func (p *Plan) Find(name string) ([]*Step, error) {
 	return nil, e
 }
 
-// statement is a matcher with who wants it.
+// statement is a matcher with who wants it, and where that is written; the caller's is in no spec.
 type statement struct {
 	match.Matcher
-	from string
+	from  string
+	spec  *spec.Spec
+	key   string
+	index int
 }
 
 // settlement gathers what is stated for each step. The stronger replaces the weaker; two that are equally strong and differ
@@ -89,7 +93,7 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 			if before, twice := s.said[step]; twice && before.String() != o.Matcher.String() {
 				p.Warnings = append(p.Warnings, fmt.Sprintf("two matchers are given for %s: %s counts, %s does not", step.Name(), o.Matcher, before))
 			}
-			s.rank[step], s.said[step] = byCaller, statement{o.Matcher, "the caller"}
+			s.rank[step], s.said[step] = byCaller, statement{Matcher: o.Matcher, from: "the caller"}
 		}
 	}
 	for _, n := range g.Nodes {
@@ -109,7 +113,7 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 		if step.Matcher = s.said[step].Matcher; step.Matcher == nil {
 			step.Matcher = r.standard
 		}
-		if err := r.loadChooser(step, s.said[step].from); err != nil {
+		if err := r.loadChooser(step, s.said[step]); err != nil {
 			return err
 		}
 	}
@@ -131,19 +135,23 @@ func (s *settlement) state(rank int, step *Step, n *Node, index int) error {
 		return n.Spec.ErrorAt(key, index, fmt.Errorf("matcher %q for %s, but %s wants %q", m, step.Name(), before.from, before.Matcher),
 			"use --match to decide: --match "+fmt.Sprintf("'%s=%s'", step.Derivation.Name, m))
 	}
-	s.rank[step], s.said[step] = rank, statement{m, n.Spec.File}
+	s.rank[step], s.said[step] = rank, statement{m, n.Spec.File, n.Spec, key, index}
 	return nil
 }
 
 // loadChooser resolves the spec of a step's matcher, if that is a script. It is a build without an output: its jail, packages
 // and sources are declared like a build's.
-func (r *resolution) loadChooser(step *Step, from string) (err error) {
+func (r *resolution) loadChooser(step *Step, s statement) (err error) {
 	file := match.Script(step.Matcher)
 	if file == "" {
 		return nil
 	}
 	if step.Chooser, err = r.choosers.get(file, r.chooser); err != nil {
-		err = fmt.Errorf("matcher of %s, wanted by %s: %w", step.Name(), from, err)
+		var located *spec.Error
+		err = fmt.Errorf("matcher of %s, wanted by %s: %w", step.Name(), s.from, err)
+		if s.spec != nil && !errors.As(err, &located) {
+			err = s.spec.ErrorAt(s.key, s.index, err, "")
+		}
 	}
 	return err
 }

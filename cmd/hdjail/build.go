@@ -262,7 +262,7 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	for _, r := range results {
 		paths := b.Paths(r)
 		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
-			a.out.say("note: the public path of %s leads to %s; hdjail use ID moves it", r.Step.Name(), elsewhere(r))
+			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
 		}
 		for i, path := range paths {
 			if !asJSON {
@@ -279,12 +279,12 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
-// elsewhere is where the public path leads that is not printed.
+// elsewhere says why it is not the public path that is printed.
 func elsewhere(r build.Result) string {
-	if len(r.Realizations) > 1 {
-		return "one of several at most"
+	if n := len(r.Realizations); n > 1 {
+		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
 	}
-	return "another realization"
+	return "the public path of " + r.Step.Name() + " leads to another realization"
 }
 
 // outLink makes or replaces a symbolic link, in one step.

@@ -252,8 +252,18 @@ func diagnoseFailure(e *build.Failure) problem {
 		p.Code = "HJ0030"
 	}
 	if e.Kind == "illegal-access" {
-		return diagnoseIllegal(p, e)
+		p = diagnoseIllegal(p, e)
+	} else {
+		p = diagnoseScript(p, e)
 	}
+	if !e.Remembered.IsZero() {
+		p.Help = append(p.Help, "this is the failure of "+moment(e.Remembered)+"; leave out --failure-ttl to run the build again")
+	}
+	return p
+}
+
+// diagnoseScript shows what the build printed last, and where there is more.
+func diagnoseScript(p problem, e *build.Failure) problem {
 	for _, line := range e.LogTail {
 		p.Details = append(p.Details, "  | "+line)
 	}
