@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"hdjail/artifact"
-	"hdjail/artifact/match"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
 	"hdjail/jail/jailtest"
@@ -259,16 +258,6 @@ func TestHostModes(t *testing.T) {
 	if targets["/etc"] != "bind /etc" || targets[s.dir] != "skeleton " || targets["/etc/shadow"] == "bind /etc/shadow" {
 		t.Errorf("mounts %v", targets)
 	}
-}
-
-// matcher parses the text of one.
-func matcher(t testing.TB, text string) match.Matcher {
-	t.Helper()
-	m, err := match.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // TestShell: a visit has what the build would have, and leaves nothing behind.
