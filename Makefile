@@ -13,7 +13,9 @@ export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
 GOFLAGS_BUILD := -trimpath -buildvcs=false -tags '$(TAGS)'
 FUZZTIME      := 20s
 
-.PHONY: help build demo test bench lint fuzz clean
+SOAK          := 10000
+
+.PHONY: help build demo test soak bench lint fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +34,10 @@ test: build ## vet and test everything
 	@scripts/ensure test
 	go vet -tags '$(TAGS)' ./...
 	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
+
+soak: ## test the properties of realizing by SOAK (10000) random worlds each
+	@scripts/ensure build
+	CGO_ENABLED=0 go test -buildvcs=false -count=1 -timeout 0 -run Property ./build -rapid.checks=$(SOAK)
 
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
 	@scripts/ensure bench

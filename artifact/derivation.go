@@ -22,7 +22,8 @@ type Derivation struct {
 	HostPackages []HostPackage `json:"host_packages,omitempty"`
 	// HostPaths is sorted by path.
 	HostPaths []HostPath `json:"host_paths,omitempty"`
-	Promises  []string   `json:"promises,omitempty"`
+	// Promises are sorted; see ComparePromises.
+	Promises []Promise `json:"promises,omitempty"`
 	// Policy is the digest of the policy with its mode and every permitted degradation, "blake3:" and 64 hex digits.
 	Policy string `json:"policy"`
 }

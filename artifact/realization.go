@@ -99,6 +99,9 @@ type BuildRecord struct {
 	Limits map[string]float64 `json:"limits,omitempty"`
 	// PeakMemory is in bytes, 0 where nobody counted.
 	PeakMemory int64 `json:"peak_memory,omitempty"`
+	// Complete tells whether the record of accesses is whole; nil where none was made. Verdicts counts its accesses by verdict.
+	Complete *bool            `json:"complete,omitempty"`
+	Verdicts map[string]int64 `json:"verdicts,omitempty"`
 	// LogBytes is the length of the log before compression.
 	LogBytes int64 `json:"log_bytes"`
 	// Kept is the path of the tree of a failed build that was kept, empty for none.

@@ -186,17 +186,18 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 }
 
 // register publishes the collected output.
-func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) error {
+func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) (artifact.RealizationID, error) {
 	r.b.phase(r.t.Step, "register")
 	record := r.buildRecord()
 	record.Exit = result.Exit
-	audit, err := r.audit(artifact.NewRealizationID(r.t.Step.ID, r.t.Context, collected.Tree).String())
+	id := artifact.NewRealizationID(r.t.Step.ID, r.t.Context, collected.Tree)
+	audit, err := r.audit(id.String())
 	if err != nil {
-		return err
+		return id, err
 	}
 	_, err = r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
 		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Bytes: collected.Stats.Bytes, Log: r.logPath(), Audit: audit, Record: record})
-	return err
+	return id, err
 }
 
 // reachesHost reports whether the build could have passed a descriptor of its output to a process outside, through a socket
@@ -214,9 +215,16 @@ func (r *run) buildRecord() artifact.BuildRecord {
 			limits[name] = value
 		}
 	}
-	return artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: "build", Mode: string(r.t.Step.Mode), Start: r.started,
+	record := artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: "build", Mode: string(r.t.Step.Mode), Start: r.started,
 		End: r.b.Now(), Builder: r.b.Identity, Context: r.t.Context, Limits: limits, PeakMemory: r.result.Usage.PeakMemory,
 		LogBytes: r.log.written}
+	if r.recorded() {
+		record.Complete, record.Verdicts = &r.record.Header.Complete, map[string]int64{}
+		for verdict, n := range r.record.Header.Counters.Verdicts {
+			record.Verdicts[string(verdict)] = n
+		}
+	}
+	return record
 }
 
 // failed completes an error of the run: a *Failure gets its build record, and what the build left is kept if the caller

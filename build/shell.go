@@ -101,9 +101,9 @@ func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step
 	if s.failure != nil {
 		return Task{}, s.failure
 	}
-	t := s.task(step, 0)
+	t, err := s.task(step, 0)
 	t.Closure = s.closure(step)
-	return t, nil
+	return t, err
 }
 
 func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {

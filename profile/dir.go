@@ -26,6 +26,7 @@ const (
 	tree        = "tree"
 	record      = "generation.json"
 	leftover    = ".new-" // begins what is temporary
+	holdLock    = ".lock" // beside the profiles
 )
 
 // dir is the opened directory of one profile. One that was opened to be changed is locked and has a temporary name, which

@@ -307,7 +307,14 @@ func (s *Store) Realization(id artifact.RealizationID) (artifact.Realization, er
 			return r, nil
 		}
 	}
-	return artifact.Realization{ID: id, Derivation: m.Derivation, Context: m.Context, Tree: m.Tree, Records: []artifact.BuildRecord{m.First}}, nil
+	return s.Manifest(id)
+}
+
+// Manifest reads one realization without its build records: Records has only the run that made it. One that the store
+// lacks gives *NotFoundError.
+func (s *Store) Manifest(id artifact.RealizationID) (artifact.Realization, error) {
+	m, err := s.manifest(id)
+	return artifact.Realization{ID: m.ID, Derivation: m.Derivation, Context: m.Context, Tree: m.Tree, Records: []artifact.BuildRecord{m.First}}, err
 }
 
 func (s *Store) manifest(id artifact.RealizationID) (manifest, error) {

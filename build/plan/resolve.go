@@ -47,8 +47,8 @@ type Resolver struct {
 	Mode policies.Mode
 	// Degraded are the degradations that the user allowed.
 	Degraded []string
-	// Matches are matchers by name or ID of a derivation, over all others.
-	Matches map[string]match.Matcher
+	// Matches count more than all other matchers; of two for one derivation the last one.
+	Matches []Override
 }
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
@@ -105,10 +105,11 @@ type resolution struct {
 	paths    memo[artifact.HostPath]
 	policy   memo[policies.Policy]
 	digest   memo[string]
+	choosers memo[*Step]
 }
 
 func (r *resolution) node(n *Node) (err error) {
-	step := &Step{Spec: n.Spec, URLs: map[string][]string{}, Matcher: r.standard}
+	step := &Step{Spec: n.Spec, URLs: map[string][]string{}}
 	for _, dep := range n.Dependencies {
 		step.Dependencies = append(step.Dependencies, r.steps[dep.index])
 	}
@@ -140,9 +141,6 @@ func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mod
 func (r *resolution) spec(n *Node, step *Step) error {
 	s := n.Spec
 	step.Mode, step.Limits = s.Mode, s.Limits
-	if s.Match != nil {
-		step.Matcher, step.matcherFrom = s.Match, s.File
-	}
 	if r.Mode.Contains() || r.Mode != "" && r.target[n] {
 		step.Mode = r.Mode
 	}
@@ -154,7 +152,7 @@ func (r *resolution) spec(n *Node, step *Step) error {
 	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, Version: s.Version, System: r.System, Prefix: r.Prefix,
 		Interpreter: s.Interpreter, Script: s.Script, Environment: s.Environment,
 		Policy: r.policyDigest(step.Policy, step.Mode)}
-	d.Promises = slices.Compact(slices.Sorted(slices.Values(s.Promises)))
+	d.Promises = slices.Compact(slices.SortedFunc(slices.Values(s.Promises), artifact.ComparePromises))
 	if d.Dependencies, err = r.dependencies(n, step); err != nil {
 		return err
 	}

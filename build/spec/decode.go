@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"hdjail/artifact"
 	"hdjail/policies"
 )
 
@@ -52,7 +53,7 @@ var specFields = []field[Spec]{
 	{"environment", false, func(d *decoder, n node, s *Spec) { s.Environment = d.environment(n) }},
 	{"interpreter", false, func(d *decoder, n node, s *Spec) { s.Interpreter = d.interpreter(n) }},
 	{"script", true, func(d *decoder, n node, s *Spec) { s.Script = d.nonempty(n) }},
-	{"promises", false, func(d *decoder, n node, s *Spec) { s.Promises = readList(d, "promises", n, (*decoder).promise) }},
+	{"promises", false, func(d *decoder, n node, s *Spec) { s.Promises = d.promises(n) }},
 	{"policy", false, func(d *decoder, n node, s *Spec) { s.Policy = d.name(n) }},
 	{"mode", false, func(d *decoder, n node, s *Spec) { s.Mode = d.mode(n) }},
 	{"network", false, func(d *decoder, n node, s *Spec) { s.Network = d.network(n) }},
@@ -84,6 +85,12 @@ var dependencyFields = []field[Dependency]{
 	{"as", false, func(d *decoder, n node, dep *Dependency) { dep.As = d.variable(n) }},
 	{"match", false, func(d *decoder, n node, dep *Dependency) { dep.Match = d.matcher(n) }},
 	{"many", false, func(d *decoder, n node, dep *Dependency) { dep.Many = d.bool(n) }},
+}
+
+var promiseFields = []field[artifact.Promise]{
+	{"path", true, func(d *decoder, n node, p *artifact.Promise) { p.Path = d.promisePath(n) }},
+	{"kind", false, func(d *decoder, n node, p *artifact.Promise) { p.Kind = d.promiseKind(n) }},
+	{"name", false, func(d *decoder, n node, p *artifact.Promise) { p.Name = d.name(n) }},
 }
 
 var hostPathFields = []field[HostPath]{
@@ -194,6 +201,27 @@ func (d *decoder) dependency(n node) Dependency {
 		d.fail(n, "a dependency has exactly one of spec and id", "")
 	}
 	return dep
+}
+
+func (d *decoder) promises(n node) []artifact.Promise {
+	list := readList(d, "promises", n, (*decoder).promise)
+	for i, p := range list {
+		same := func(q artifact.Promise) bool { return p.Name != "" && q.Name == p.Name }
+		if d.err == nil && slices.ContainsFunc(list[:i], same) {
+			d.fail(n.values[i], fmt.Sprintf("a second promise is called %s", p.Name), "")
+		}
+	}
+	return list
+}
+
+func (d *decoder) promise(n node) artifact.Promise {
+	p := artifact.Promise{Kind: artifact.PromiseExists}
+	if n.kind == isString {
+		p.Path = d.promisePath(n)
+		return p
+	}
+	readMapping(d, "promises", n, promiseFields, &p)
+	return p
 }
 
 func (d *decoder) hostPath(n node) HostPath {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path"
@@ -189,14 +190,19 @@ func (d *decoder) target(n node) string {
 	return ""
 }
 
-func (d *decoder) promise(n node) string {
-	if n.kind == isMapping {
-		d.fail(n, "promises with a kind are not supported", "name the path alone")
-		return ""
-	}
+func (d *decoder) promisePath(n node) string {
 	text := d.relative(n, "promise")
 	if d.err == nil && text == "." {
 		d.fail(n, "promise names no path", "")
+	}
+	return text
+}
+
+func (d *decoder) promiseKind(n node) string {
+	text := d.nonempty(n)
+	var wrong *artifact.MalformedError
+	if err := (artifact.Promise{Path: "a", Kind: text}).Check(); d.err == nil && errors.As(err, &wrong) {
+		d.fail(n, wrong.Reason, "there are exists, elf, exec, nonempty, sha256=DIGEST and soname=NAME")
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"time"
 
+	"hdjail/artifact"
 	"hdjail/artifact/match"
 	"hdjail/jail"
 	"hdjail/policies"
@@ -29,8 +30,8 @@ type Spec struct {
 	// Interpreter is the command that Script is given to, as the path of a file. Its first word is an absolute path.
 	Interpreter []string `json:"interpreter,omitempty"`
 	Script      string   `json:"script"`
-	// Promises are relative paths that every result has.
-	Promises []string `json:"promises,omitempty"`
+	// Promises are what every result has. No two have one name.
+	Promises []artifact.Promise `json:"promises,omitempty"`
 	// Policy is the name of a shipped policy.
 	Policy string        `json:"policy,omitempty"`
 	Mode   policies.Mode `json:"mode,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ import (
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
-		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`"},
+		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`; the last one counts"},
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
 		allowDegradedFlag(),
 		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
@@ -51,7 +52,7 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 			return r, usagef(err.Error(), "there are hide, fail, log and off")
 		}
 	}
-	r.matches, err = parseMatches(c.StringSlice("match"))
+	r.matches, err = a.parseMatches(c.StringSlice("match"))
 	return r, err
 }
 
@@ -60,6 +61,9 @@ func buildFlags() []cli.Flag {
 	return append(planFlags(),
 		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors; at most 4 on a login node"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
+		&cli.GenericFlag{Name: "rebuild", Value: &rebuildFlag{}, Usage: "build the targets again, or with --rebuild=NAME that dependency"},
+		&cli.BoolFlag{Name: "realized-only", Usage: "build nothing; fail if something is missing"},
+		&cli.DurationFlag{Name: "failure-ttl", Usage: "report a failure of the last `TIME` again, and do not run the build"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
@@ -92,7 +96,7 @@ func buildCommand(a *app) *cli.Command {
 				return err
 			}
 			if c.Bool("dry-run") {
-				return a.dryRun(c.Context, p, c.Bool("json"))
+				return a.dryRun(c, p)
 			}
 			results, err := a.realize(c, p, c.String("profile") != "" || c.String("out-link") != "")
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
@@ -128,33 +132,19 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if err != nil {
 		return nil, err
 	}
-	b.KeepFailed, b.LockWait, b.Strict = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict")
+	b.KeepFailed, b.LockWait, b.Strict, b.FailureTTL = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict"), c.Duration("failure-ttl")
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
-	if err := restoreDerivations(b.Store, p); err != nil {
-		return nil, err
-	}
-	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	options, err := buildOptions(c, p)
 	if err != nil {
 		return nil, err
 	}
-	if keep {
-		if results, err = a.keep(c, b, p, results); err != nil {
-			return nil, err
-		}
+	results, done, err := a.survey(c, b, survey{plan: p, options: options, keep: keep})
+	if err != nil || done {
+		return targets(p, results), err
 	}
-	if missing(results) {
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return nil, err
-		}
-		if err := a.share(c, b); err != nil {
-			return nil, err
-		}
-	} else if c.String("events") == "" && c.String("progress") == "auto" {
-		return targets(p, results), nil
-	}
+	a.warnPlan(p)
 	sink, err := a.eventSink(c, p)
 	if err != nil {
 		return nil, err
@@ -170,7 +160,51 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
+	for _, r := range results {
+		if r.Unselected() {
+			a.out.say("note: %s was built, and the matcher %s prefers what was there before", r.Step.Name(), r.Step.Matcher)
+		}
+	}
 	return targets(p, results), err
+}
+
+// survey is a look at what is realized, before anything is built.
+type survey struct {
+	plan    *plan.Plan
+	options build.Options
+	// keep lets no collection remove what is found before this process ends.
+	keep bool
+}
+
+// survey finds what is realized, and whether that is all; else the builder has its runner.
+func (a *app) survey(c *cli.Context, b *build.Builder, s survey) (results []build.Result, done bool, err error) {
+	if err := restoreDerivations(b.Store, s.plan); err != nil {
+		return nil, false, err
+	}
+	if chooses(s.plan) { // scripts of matchers run in jails, too
+		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
+			return nil, false, err
+		}
+	}
+	goOn := s.options.KeepGoing
+	s.options.DryRun = true
+	results, err = b.Realize(c.Context, s.plan, s.options)
+	if err == nil && s.keep {
+		results, err = a.keep(c, b, s, results)
+	}
+	switch {
+	case err != nil && !goOn:
+		return nil, false, err
+	case err != nil || missing(results):
+		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
+			return nil, false, err
+		}
+		return nil, false, a.share(c, b)
+	case c.String("events") == "" && c.String("progress") == "auto":
+		a.warnPlan(s.plan)
+		return results, true, nil
+	}
+	return nil, false, nil
 }
 
 // restoreDerivations writes those again that the store has results of, but has lost, or had to give up as damaged.
@@ -183,6 +217,30 @@ func restoreDerivations(s *store.Store, p *plan.Plan) error {
 		}
 	}
 	return nil
+}
+
+// buildOptions reads the flags that say how the plan is realized.
+func buildOptions(c *cli.Context, p *plan.Plan) (o build.Options, err error) {
+	o = build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), RealizedOnly: c.Bool("realized-only")}
+	if rebuild, ok := c.Generic("rebuild").(*rebuildFlag); ok {
+		o.Rebuild, err = rebuild.steps(p)
+	}
+	if err == nil && o.RealizedOnly && len(o.Rebuild) > 0 {
+		err = usagef("--rebuild builds, and --realized-only forbids it", "leave out one of them")
+	}
+	return o, err
+}
+
+// chooses reports whether the plan has matchers that are scripts.
+func chooses(p *plan.Plan) bool {
+	return slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Chooser != nil })
+}
+
+// warnPlan prints what the plan warns of. It comes after the last moment at which this process may start over.
+func (a *app) warnPlan(p *plan.Plan) {
+	for _, text := range p.Warnings {
+		a.out.warn("%s", text)
+	}
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
@@ -244,7 +302,11 @@ func targets(p *plan.Plan, results []build.Result) []build.Result {
 func (a *app) printResults(results []build.Result, asJSON bool) error {
 	b := build.Builder{Store: a.openStore}
 	for _, r := range results {
-		for i, path := range b.Paths(r) {
+		paths := b.Paths(r)
+		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
+			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
+		}
+		for i, path := range paths {
 			if !asJSON {
 				a.out.line("%s", path)
 				continue
@@ -259,20 +321,28 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
+// elsewhere says why it is not the public path that is printed.
+func elsewhere(r build.Result) string {
+	if n := len(r.Realizations); n > 1 {
+		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
+	}
+	return "the public path of " + r.Step.Name() + " leads to another realization"
+}
+
 // keep takes a lease for the rest of this run, and then looks again what is realized. A copy of this process that starts
 // over takes one of its own, so that comes first.
-func (a *app) keep(c *cli.Context, b *build.Builder, p *plan.Plan, results []build.Result) ([]build.Result, error) {
+func (a *app) keep(c *cli.Context, b *build.Builder, s survey, results []build.Result) ([]build.Result, error) {
 	if missing(results) {
 		if _, err := a.runner(policies.ModeHide); err != nil {
 			return nil, err
 		}
 	}
-	held, err := b.Store.Lease(c.Context, build.Use("build", p), a.rootsWait(c))
+	held, err := b.Store.Lease(c.Context, build.Use("build", s.plan), a.rootsWait(c))
 	if err != nil {
 		return nil, err
 	}
 	a.onClose(held.Release)
-	return b.Realize(c.Context, p, build.Options{DryRun: true})
+	return b.Realize(c.Context, s.plan, s.options)
 }
 
 // outLink makes or replaces a symbolic link, in one step, and then its record in the store.

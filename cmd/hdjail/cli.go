@@ -74,8 +74,9 @@ func (a *app) cli() *cli.App {
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
-			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
-			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), gcCommand(a), verifyCommand(a), duCommand(a), pinCommand(a), unpinCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
+			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), useCommand(a), listCommand(a),
+			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), gcCommand(a), verifyCommand(a), duCommand(a),
+			pinCommand(a), unpinCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},
 	}
@@ -190,7 +191,11 @@ func (l *commandLine) flag(words []string) (int, error) {
 			target = &l.globals
 		}
 	}
-	switch _, isBool := flag.(*cli.BoolFlag); {
+	_, isBool := flag.(*cli.BoolFlag)
+	if generic, ok := flag.(*cli.GenericFlag); ok {
+		_, isBool = generic.Value.(interface{ IsBoolFlag() bool })
+	}
+	switch {
 	case name == "help" || name == "h":
 		*target = append(*target, "--help")
 		return 1, nil

@@ -27,8 +27,9 @@ the package with the package manager of the distribution, or correct the name. h
 	"HJ0012": {exitSpec, "there is no such policy", `
 policy: names one of the policies that come with hdjail.`},
 	"HJ0013": {exitSpec, "a matcher cannot be read", `
-match: and --match take the name of a matcher, like "only", the default: it accepts exactly one realization and builds if there
-is none.`},
+match: and --match take filters and one chooser, joined by "|". Filters are clean and quorum(k); choosers are only (the default),
+some(n), latest(n), all, exact(ID, ...), best(FILE, top n) and script(FILE). See docs/spec.md, and quote them for the shell:
+--match 'train=clean|latest(3)'.`},
 
 	"HJ0020": {exitFetch, "no place has a source", `
 Every mirror and URL was asked, in order, and what each answered is listed. A partial download is kept and continued the next
@@ -71,7 +72,8 @@ identity.`},
 	"HJ0036": {exitOther, "there is no realization, and none may be built", `
 Build it first: hdjail build SPEC.`},
 	"HJ0037": {exitOther, "a derivation has several realizations", `
-A build that is not deterministic gave different results, and the matcher "only" accepts one.`},
+A build that is not deterministic gave different results, and the matcher "only" accepts one. Another matcher chooses: latest, best,
+exact; "hdjail show SPEC" lists what there is. A dependency that is not declared with many: true takes exactly one.`},
 
 	"HJ0038": {exitIncomplete, "a record is incomplete", `
 Something may be missing from the record of accesses, and the reasons are listed. The result is registered, unless --strict was
@@ -124,7 +126,18 @@ Names of profiles and artifacts have letters, digits and _ + - . only, and no do
 A rule under links: has a pattern or an action that means nothing here; see docs/spec.md.`},
 	"HJ0064": {exitOther, "a public path leads to another realization", `
 What is compiled into a program is the public path of each dependency, and on the host one such path leads to one realization only.
-A profile takes a realization only while every public path of its closure leads to what it was built with.`},
+Such a path is not moved while the current generation of another profile needs it where it is; the message says which, and through
+what. Jails show the exact realization, so "hdjail build" and "hdjail shell" have no such limit.`},
+	"HJ0065": {exitOther, "two things were built with different realizations of one dependency", `
+A profile, and on the host a program, can have only one. The message names the dependency, the two realizations and what they come
+through. What is built in one plan always agrees.`},
+
+	"HJ0085": {exitOther, "a matcher is not satisfied", `
+The matcher of a derivation takes none of the realizations that there are, and builds did not help: what was built, what there is and
+why each was not taken is listed. A matcher is asked once more after the builds that it wanted, and never a third time.`},
+	"HJ0086": {exitOther, "the script of a matcher gave no answer", `
+The script of script(FILE) has to end with status 0 and print {"select": [ID, ...]}, {"build": N} or {"error": TEXT}. It reads the
+candidates as JSON from standard input, and sees their trees below /candidates. What it printed to standard error is shown.`},
 
 	"HJ0070": {exitOther, "an audit cannot be read", `
 What was given is no audit, or one that was changed or damaged: a line is not what the format says, or the digest at its end is that

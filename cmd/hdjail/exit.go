@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"hdjail/artifact"
+	"hdjail/artifact/closure"
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
@@ -17,6 +18,7 @@ import (
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
 	"hdjail/build/sources/unpack"
@@ -29,6 +31,7 @@ import (
 	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
+	"hdjail/profile/public"
 )
 
 // Exit statuses; a command that `hdjail run` ran passes its own on.
@@ -128,6 +131,10 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0038", Help: helps("hdjail audit --last shows what there is")}
 	}),
 	on(func(*build.Unrealized) problem { return problem{Code: "HJ0036"} }),
+	diagnoseMatch,
+	on(func(e *build.UnsatisfiedError) problem {
+		return problem{Code: "HJ0085", Details: e.Details(), Help: helps("ask for fewer, or for others: --match '" + e.Name + "=MATCHER'")}
+	}),
 
 	on(func(e *jail.Unsupported) problem {
 		return problem{Code: "HJ0040", Help: helps(e.Fix, "hdjail doctor tries everything that jails need")}
@@ -182,7 +189,12 @@ var diagnoses = []func(error) (problem, bool){
 		p.Help = helps(e.Conflicts[0].Help())
 		return p
 	}),
-	on(func(*divertedError) problem { return problem{Code: "HJ0064"} }),
+	on(func(e *public.LiveError) problem {
+		return problem{Code: "HJ0064", Help: helps("link what the profile needs anew first: hdjail profile link "+e.Profile+" SPEC", "or use the realization in jails only: hdjail build, run and shell need no public path")}
+	}),
+	on(func(e *closure.InconsistentError) problem {
+		return problem{Code: "HJ0065", Help: helps("build them in one plan: hdjail build SPEC SPEC", "hdjail show ID lists the realizations of "+e.Name)}
+	}),
 	on(func(*profile.NotFoundError) problem {
 		return problem{Code: "HJ0061", Help: helps("hdjail profile list")}
 	}),
@@ -217,8 +229,11 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(e *policies.UnknownPolicyError) problem {
 		return problem{Code: "HJ0012", Help: helps(list("there are ", e.Known))}
 	}),
-	on(func(e *match.ManyError) problem {
-		return problem{Code: "HJ0037", Help: helps("this version can choose none of several: build into another store with --store DIR")}
+	on(func(*build.SeveralError) problem {
+		return problem{Code: "HJ0037", Help: helps("choose one with match: or --match, or write many: true at the dependency")}
+	}),
+	on(func(e *plan.NameError) problem {
+		return problem{Code: "HJ0002", Help: helps("hdjail build --dry-run shows what the plan has")}
 	}),
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
@@ -254,8 +269,18 @@ func diagnoseFailure(e *build.Failure) problem {
 		p.Code = "HJ0030"
 	}
 	if e.Kind == "illegal-access" {
-		return diagnoseIllegal(p, e)
+		p = diagnoseIllegal(p, e)
+	} else {
+		p = diagnoseScript(p, e)
 	}
+	if !e.Remembered.IsZero() {
+		p.Help = append(p.Help, "this is the failure of "+moment(e.Remembered)+"; leave out --failure-ttl to run the build again")
+	}
+	return p
+}
+
+// diagnoseScript shows what the build printed last, and where there is more.
+func diagnoseScript(p problem, e *build.Failure) problem {
 	for _, line := range e.LogTail {
 		p.Details = append(p.Details, "  | "+line)
 	}

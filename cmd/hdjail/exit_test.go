@@ -18,12 +18,14 @@ import (
 	"testing"
 
 	"hdjail/artifact"
+	"hdjail/artifact/closure"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/plan"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -37,6 +39,7 @@ import (
 	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
+	"hdjail/profile/public"
 )
 
 // conflict is what becomes of two artifacts with one path.
@@ -110,7 +113,14 @@ var diagnosed = []struct {
 	{&build.Skipped{Err: &build.Failure{Kind: "promise"}}, "HJ0032", 3},
 	{&tree.RefusedError{}, "HJ0033", 3},
 	{&build.Unrealized{}, "HJ0036", 1},
-	{&match.ManyError{}, "HJ0037", 1},
+	{&build.MatchError{Err: &match.ManyError{Candidates: []artifact.RealizationID{{1}, {2}}}}, "HJ0037", 1},
+	{&build.SeveralError{}, "HJ0037", 1},
+	{&build.MatchError{Err: &match.AbsentError{}}, "HJ0085", 1},
+	{&build.MatchError{Err: &match.QuorumError{}}, "HJ0085", 1},
+	{&build.UnsatisfiedError{}, "HJ0085", 1},
+	{&build.MatchError{Err: &build.ChooserError{LogTail: []string{"x"}}}, "HJ0086", 1},
+	{&build.MatchError{Err: &jail.Unsupported{}}, "HJ0040", 5},
+	{&plan.NameError{Name: "zlb"}, "HJ0002", 2},
 	{&jail.Unsupported{Feature: "user namespaces", Fix: "f"}, "HJ0040", 5},
 	{&jail.SetupError{Err: &jail.Unsupported{}}, "HJ0040", 5},
 	{&jail.SetupError{Err: fs.ErrNotExist}, "HJ0041", 1},
@@ -139,7 +149,8 @@ var diagnosed = []struct {
 	{&links.RuleError{Err: fs.ErrInvalid}, "HJ0063", 6},
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
-	{&divertedError{}, "HJ0064", 1},
+	{&public.LiveError{Witness: &closure.InconsistentError{}}, "HJ0064", 1},
+	{&closure.InconsistentError{}, "HJ0065", 1},
 	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},
 	{&store.TakenError{}, "HJ0081", 2},
 	{&verify.DamagedError{Problems: []verify.Problem{{Kind: verify.Source}}}, "HJ0082", 8},
@@ -172,8 +183,8 @@ func TestExit(t *testing.T) {
 func TestDiagnosesAll(t *testing.T) {
 	known := map[string]bool{"hdjail/profile/links.ConflictError": true}
 	for _, test := range diagnosed {
-		if test.err != nil {
-			kind := reflect.TypeOf(test.err)
+		for err := test.err; err != nil; err = errors.Unwrap(err) {
+			kind := reflect.TypeOf(err)
 			if kind.Kind() == reflect.Pointer {
 				kind = kind.Elem()
 			}

@@ -24,7 +24,7 @@ import (
 type request struct {
 	targets []string
 	mode    policies.Mode
-	matches map[string]match.Matcher
+	matches []plan.Override
 }
 
 // specNames are what a spec is called in a directory that is named instead of it.
@@ -134,21 +134,20 @@ func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, erro
 	return tree.DigestEntries([]tree.Entry{entry})
 }
 
-// parseMatches reads NAME=MATCHER; the last one for a name counts.
-func parseMatches(texts []string) (map[string]match.Matcher, error) {
-	matches := map[string]match.Matcher{}
+// parseMatches reads NAME=MATCHER. The files of scripts start from the working directory.
+func (a *app) parseMatches(texts []string) (list []plan.Override, err error) {
 	for _, text := range texts {
 		name, matcher, found := strings.Cut(text, "=")
 		if !found || name == "" {
-			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=only")
+			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=latest")
 		}
 		m, err := match.Parse(matcher)
 		if err != nil {
-			return nil, usagef(err.Error(), "")
+			return nil, usagef(err.Error(), "hdjail explain HJ0013 lists the matchers")
 		}
-		matches[name] = m
+		list = append(list, plan.Override{Name: name, Matcher: match.In(m, a.dir)})
 	}
-	return matches, nil
+	return list, nil
 }
 
 // storeName is the name of the derivation or realization that a path in the store lies in, or otherwise when it does not.
