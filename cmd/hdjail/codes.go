@@ -29,6 +29,10 @@ policy: names one of the policies that come with hdjail.`},
 	"HJ0013": {exitSpec, "a matcher cannot be read", `
 match: and --match take the name of a matcher, like "only", the default: it accepts exactly one realization and builds if there
 is none.`},
+	"HJ0014": {exitSpec, "a reference leads nowhere", `
+A reference like ${dep.ZLIB.promise:lib/libz.so} asks for what is not there: a dependency of another NAME, a path that is not
+promised, a key or file that does not exist, or more than a scalar. docs/spec.md lists what can be asked. A dollar sign before { is
+written $$. "hdjail lens" asks the same of a store.`},
 
 	"HJ0020": {exitFetch, "no place has a source", `
 Every mirror and URL was asked, in order, and what each answered is listed. A partial download is kept and continued the next

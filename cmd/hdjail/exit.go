@@ -16,6 +16,7 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/lens"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
 	"hdjail/build/sources/unpack"
@@ -204,6 +205,7 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0037", Help: helps("this version can choose none of several: build into another store with --store DIR")}
 	}),
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
+	on(func(e *lens.Error) problem { return problem{Code: "HJ0014", Help: helps(e.Help)} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
 	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
 	on(func(*audit.FormatError) problem {

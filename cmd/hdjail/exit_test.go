@@ -23,6 +23,7 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/lens"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -84,6 +85,8 @@ var diagnosed = []struct {
 	{&hostpkgs.NotInstalledError{Name: "x"}, "HJ0011", 6},
 	{&policies.UnknownPolicyError{Name: "x"}, "HJ0012", 6},
 	{&match.ParseError{}, "HJ0013", 6},
+	{&lens.Error{}, "HJ0014", 6},
+	{&spec.Error{Err: &lens.Error{}}, "HJ0014", 6},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: fs.ErrNotExist}}}, "HJ0020", 9},
 	{&sources.DigestError{}, "HJ0021", 8},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: &sources.DigestError{}}}}, "HJ0021", 8},
