@@ -59,7 +59,7 @@ func (e Expr) Fail(help, format string, args ...any) *Error {
 	return &Error{Source: e.Source, Reason: fmt.Sprintf(format, args...), Help: help}
 }
 
-const forms = "there are self.out, dep.NAME.out, dep.NAME.promise:PATH, dep.NAME.spec.KEY, dep.NAME.json.FILE:KEY, dep.NAME.text.FILE, and dep.OTHER after dep.NAME"
+const forms = "there are self.out, dep.NAME.out, dep.NAME.promise:PATH, dep.NAME.spec.KEY, dep.NAME.json.FILE:KEY, dep.NAME.text.FILE, and .dep.OTHER after dep.NAME; text ${x} is written $${x}"
 
 // ParseExpr reads an expression without `${` and `}`. What is none is an *Error.
 func ParseExpr(text string) (Expr, error) {

@@ -131,7 +131,7 @@ func (a *app) printShown(s *store.Store, f shown) {
 	d := f.Derivation
 	a.out.line("derivation  %s\nname        %s %s\nsystem      %s\npath        %s", f.ID, d.Name, d.Version, d.System, f.Path)
 	for _, dep := range d.Dependencies {
-		a.out.line("dependency  %s %s", dep.ID, dep.As)
+		a.out.line("dependency  %s %s", dep.ID, cmp.Or(dep.As, "(by a reference)"))
 	}
 	for _, source := range d.Sources {
 		a.out.line("source      %s %s", source.Digest, source.Target)
