@@ -131,10 +131,10 @@ func (s stored) answer(e Expr) (a Answer, err error) {
 	}
 	a.Kind, a.Value = "path", dir
 	if e.Kind == Promise {
-		a.Value = filepath.Join(dir, e.Path)
-		if err = Promised(s.derivation, e); err == nil {
+		if e.Path, err = Promised(s.derivation, e); err == nil {
 			err = exists(dir, e)
 		}
+		a.Value = filepath.Join(dir, e.Path)
 	}
 	return a, err
 }

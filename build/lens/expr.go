@@ -16,7 +16,7 @@ const (
 	Whole Kind = iota
 	// Out is the public path: `dep.NAME.out`.
 	Out
-	// Promise is a promised path: `dep.NAME.promise:PATH`.
+	// Promise is a promised path: `dep.NAME.promise:PATH`, or by the name of the promise, `dep.NAME.promise.NAME`.
 	Promise
 	// Field is a scalar of the derivation: `dep.NAME.spec.a.b`.
 	Field
@@ -36,8 +36,10 @@ type Expr struct {
 	// Hops are the NAMEs of dependencies to follow, one after the other; none for `self`.
 	Hops []string
 	Kind Kind
-	// Path is the promised path or the file of the output: relative, clean, below the output.
+	// Path is the promised path or the file of the output: relative, clean, below the output. It is empty for a promise that
+	// is asked by Name.
 	Path string
+	Name string
 	// Keys lead to a scalar of a Field or JSON.
 	Keys []string
 }
@@ -59,7 +61,7 @@ func (e Expr) Fail(help, format string, args ...any) *Error {
 	return &Error{Source: e.Source, Reason: fmt.Sprintf(format, args...), Help: help}
 }
 
-const forms = "there are self.out, dep.NAME.out, dep.NAME.promise:PATH, dep.NAME.spec.KEY, dep.NAME.json.FILE:KEY, dep.NAME.text.FILE, and .dep.OTHER after dep.NAME; text ${x} is written $${x}"
+const forms = "there are self.out, dep.NAME.out, dep.NAME.promise:PATH, dep.NAME.promise.NAME, dep.NAME.spec.KEY, dep.NAME.json.FILE:KEY, dep.NAME.text.FILE, and .dep.OTHER after dep.NAME; text ${x} is written $${x}"
 
 // ParseExpr reads an expression without `${` and `}`. What is none is an *Error.
 func ParseExpr(text string) (Expr, error) {
@@ -99,6 +101,11 @@ func (e *Expr) ask(text string) error {
 			return e.Fail("a path below it goes behind the reference: ${dep.NAME.out}/bin", "nothing follows out")
 		}
 		return nil
+	case "promise":
+		if e.Kind, e.Name = Promise, rest; rest == "" {
+			return e.Fail("write promise:PATH or promise.NAME", "it names no promise")
+		}
+		return nil
 	case "spec":
 		e.Kind = Field
 		return e.keys(rest)
@@ -116,11 +123,7 @@ func (e *Expr) ask(text string) error {
 		e.Kind = Text
 		return e.path(rest)
 	}
-	help := Nearest(word, []string{"out", "promise", "spec", "json", "text", "dep"})
-	if word == "promise" {
-		help = "write promise:PATH"
-	}
-	return e.Fail(help, "%q is nothing to ask of a build", word)
+	return e.Fail(Nearest(word, []string{"out", "promise", "spec", "json", "text", "dep"}), "%q is nothing to ask of a build", word)
 }
 
 func (e *Expr) path(text string) error {

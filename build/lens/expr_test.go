@@ -19,6 +19,7 @@ func TestParseExpr(t *testing.T) {
 		"dep.A.promise:lib/x.so.1":       {Hops: []string{"A"}, Kind: Promise, Path: "lib/x.so.1"},
 		"dep.A.promise:dep.B.out":        {Hops: []string{"A"}, Kind: Promise, Path: "dep.B.out"},
 		"dep.A.promise:./a//b/":          {Hops: []string{"A"}, Kind: Promise, Path: "a/b"},
+		"dep.A.promise.lib":              {Hops: []string{"A"}, Kind: Promise, Name: "lib"},
 		"dep.A.spec.environment.X":       {Hops: []string{"A"}, Kind: Field, Keys: []string{"environment", "X"}},
 		"dep.A.dep.B.json.a/b.json:k.0":  {Hops: []string{"A", "B"}, Kind: JSON, Path: "a/b.json", Keys: []string{"k", "0"}},
 		"dep.A.json.x:a:b":               {Hops: []string{"A"}, Kind: JSON, Path: "x", Keys: []string{"a:b"}},
@@ -32,7 +33,7 @@ func TestParseExpr(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "x", "HOME", "dep", "dep.", "dep.1A.out", "dep.a-b.out", "dep.A.", "dep.A.dep", "dep.A.dep.", "dep.A.dep.out-x",
-		"dep.A.out.x", "dep.A.outs", "dep.A.promise", "dep.A.promise.x", "dep.A.promise:", "dep.A.promise:/etc", "dep.A.promise:a/../../b",
+		"dep.A.out.x", "dep.A.outs", "dep.A.promise", "dep.A.promise.", "dep.A.promise:", "dep.A.promise:/etc", "dep.A.promise:a/../../b",
 		"dep.A.promise:.", "dep.A.spec", "dep.A.spec.", "dep.A.spec.a..b", "dep.A.json.x", "dep.A.json.:a", "dep.A.json.x:", "dep.A.text.",
 		"dep.A.text.../x", "self.", "dep.A. out", "dep.A.text.a\x00b"} {
 		var e *Error

@@ -60,10 +60,8 @@ func Value(d *artifact.Derivation, e Expr) (string, error) {
 	case Out:
 		return d.PublicPath(), nil
 	case Promise:
-		if err := Promised(d, e); err != nil {
-			return "", err
-		}
-		return path.Join(d.PublicPath(), e.Path), nil
+		promised, err := Promised(d, e)
+		return path.Join(d.PublicPath(), promised), err
 	case Field:
 		return field(d, e)
 	case Whole:
@@ -72,16 +70,17 @@ func Value(d *artifact.Derivation, e Expr) (string, error) {
 	return "", e.Fail("", "it is known only when %s is built", d.Name)
 }
 
-// Promised checks that the derivation promises the path of an expression; else it is an *Error.
-func Promised(d *artifact.Derivation, e Expr) error {
-	if slices.Contains(d.Promises, e.Path) {
-		return nil
+// Promised is the path that the derivation promises and the expression asks for; where there is none, an *Error.
+func Promised(d *artifact.Derivation, e Expr) (string, error) {
+	switch {
+	case slices.Contains(d.Promises, e.Path):
+		return e.Path, nil
+	case e.Name != "":
+		return "", e.Fail("write promise:PATH", "%s promises nothing by the name %s", d.Name, e.Name)
+	case len(d.Promises) == 0:
+		return "", e.Fail("list it under promises in the spec of "+d.Name, "%s does not promise %q", d.Name, e.Path)
 	}
-	help := Nearest(e.Path, d.Promises)
-	if len(d.Promises) == 0 {
-		help = "list it under promises in the spec of " + d.Name
-	}
-	return e.Fail(help, "%s does not promise %q", d.Name, e.Path)
+	return "", e.Fail(Nearest(e.Path, d.Promises), "%s does not promise %q", d.Name, e.Path)
 }
 
 // field looks a scalar of the derivation up, by the names that its JSON has.

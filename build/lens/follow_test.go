@@ -110,6 +110,7 @@ func TestAsk(t *testing.T) {
 		{"self.text.x", "(needs files)", "x"},
 		{"dep.MID.dep.LEAF.promise:bin/leaf", "(needs files)", "DIR/bin/leaf"},
 		{"dep.MID.dep.LEAF.promise:bin/lea", "(needs files)", `(does not promise "bin/lea")`},
+		{"dep.MID.dep.LEAF.promise.tool", "(needs files)", "(promises nothing by the name tool)"},
 		{"dep.MODELS.out", "(needs files)", "(2 realizations of models)"},
 		{"dep.MID.dep.LEAF.text.text", "(needs files)", "one\ntwo\n"},
 		{"dep.MID.dep.LEAF.json.share/n.json:a.b.1", "(needs files)", "2.50"},

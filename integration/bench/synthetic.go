@@ -18,6 +18,16 @@ import (
 	"hdjail/artifact/tree"
 )
 
+// manifest is the file beside a tree, with its keys in the order in which the store writes them.
+type manifest struct {
+	ID         artifact.RealizationID `json:"id"`
+	Derivation artifact.DerivationID  `json:"derivation"`
+	Context    artifact.Context       `json:"context"`
+	Tree       artifact.TreeDigest    `json:"tree"`
+	Bytes      int64                  `json:"bytes,omitempty"`
+	First      artifact.BuildRecord   `json:"first"`
+}
+
 // layers is how many layers a synthetic store has; each realization was built with two of the layer before.
 const layers = 100
 
@@ -96,9 +106,12 @@ func digestFiles(files map[string]string) (artifact.TreeDigest, error) {
 func (m *made) write(root string, files map[string]string, links [][2]string, record artifact.BuildRecord) error {
 	id, realization := m.id.String(), filepath.Join(root, "realizations", m.realization.String())
 	out, run := filepath.Join(realization, "out"), filepath.Join(root, "builds", id, "1")
-	manifest := map[string]any{"id": m.realization, "derivation": m.id, "context": record.Context, "tree": record.Tree, "first": record}
+	about := manifest{ID: m.realization, Derivation: m.id, Context: record.Context, Tree: record.Tree, First: record}
+	for _, content := range files {
+		about.Bytes += int64(len(content))
+	}
 	derivation, err := json.MarshalIndent(&m.derivation, "", "  ")
-	errs := []error{err, os.MkdirAll(out, 0o755), os.MkdirAll(run, 0o755), writeJSON(filepath.Join(realization, "manifest.json"), manifest),
+	errs := []error{err, os.MkdirAll(out, 0o755), os.MkdirAll(run, 0o755), writeJSON(filepath.Join(realization, "manifest.json"), about),
 		writeJSON(filepath.Join(run, "record.json"), record),
 		os.WriteFile(filepath.Join(root, "derivations", id+".json"), append(derivation, '\n'), 0o444),
 		os.Symlink("../realizations/"+m.realization.String()+"/out", filepath.Join(root, "store", m.derivation.StoreName()))}
