@@ -98,3 +98,6 @@ func (id DerivationID) StoreName(name, version string) string {
 	}
 	return id.String() + "-" + name + "-" + version
 }
+
+// PublicPath is the path that a build of d is configured with, below d's prefix.
+func (d *Derivation) PublicPath() string { return path.Join(d.Prefix, "store", d.StoreName()) }

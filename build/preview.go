@@ -41,6 +41,10 @@ func (s *schedule) preview(ctx context.Context, step *plan.Step) (jail.Config, e
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("preview %s: %w", step.Name(), err)
 	}
-	return jailplan.Build{View: view, Derivation: &step.Derivation, Artifact: b.Store.PublicPath(&step.Derivation),
+	d, err := t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("preview %s: %w", step.Name(), err)
+	}
+	return jailplan.Build{View: view, Derivation: d, Artifact: b.Store.PublicPath(&step.Derivation),
 		Limits: step.Limits.Over(b.Limits), Jobs: t.Jobs}.Config()
 }

@@ -110,7 +110,10 @@ func (r *run) placeSources(ctx context.Context) error {
 
 // plan composes the host packages and decides what the jail looks like.
 func (r *run) plan(ctx context.Context) (jail.Config, error) {
-	d := &r.t.Step.Derivation
+	d, err := r.t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
 	view, err := r.b.view(ctx, r.t, r.scratch)
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)

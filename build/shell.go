@@ -111,7 +111,10 @@ func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("open a shell for %s: %w", r.t.Step.Name(), err)
 	}
-	d := &r.t.Step.Derivation
+	d, err := r.t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("open a shell for %s: %w", r.t.Step.Name(), err)
+	}
 	command := v.Command
 	if command == nil {
 		command = talkTo(d.Interpreter[0])

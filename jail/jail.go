@@ -13,7 +13,7 @@ import (
 )
 
 // Layout is the version of what a jail looks like to a build. It is part of every DerivationID.
-const Layout = 1
+const Layout = 2
 
 // Paths and ids inside every jail.
 const (

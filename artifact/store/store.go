@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -180,7 +179,7 @@ func (s *Store) Prefix() string { return s.prefix }
 
 // PublicPath is the path that a build of d is configured with, which depends on d alone. It begins with d's prefix.
 func (s *Store) PublicPath(d *artifact.Derivation) string {
-	return filepath.Join(d.Prefix, "store", d.StoreName())
+	return d.PublicPath()
 }
 
 // OutPath is the tree of a realization on the host.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"hdjail/artifact"
+	"hdjail/build/lens"
 	"hdjail/policies"
 )
 
@@ -103,7 +104,7 @@ var defaultPath = []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"}
 func (l *learner) environment() map[string]string {
 	env := map[string]string{}
 	for name, value := range l.Environment {
-		env[name] = value
+		env[name] = lens.Escape(value)
 	}
 	byName := map[string]bool{}
 	for _, p := range l.Audit.Processes {

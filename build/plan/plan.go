@@ -74,7 +74,7 @@ func (p *Plan) Each(ctx context.Context, visit func(*Step) error) error {
 // plan merges equal derivations, settles the matchers, and sorts.
 func (r *resolution) plan(g *Graph) (*Plan, error) {
 	p, byID := &Plan{}, map[artifact.DerivationID]*Step{}
-	for i, n := range g.Nodes {
+	for i := range g.Nodes {
 		step := r.steps[i]
 		if same, known := byID[step.ID]; known {
 			maps.Copy(same.URLs, step.URLs)
@@ -82,7 +82,7 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 			continue
 		}
 		for j := range step.Dependencies {
-			step.Dependencies[j] = r.steps[n.Dependencies[j].index]
+			step.Dependencies[j] = byID[step.Dependencies[j].ID]
 			step.depth = max(step.depth, step.Dependencies[j].depth+1)
 		}
 		byID[step.ID] = step

@@ -149,14 +149,17 @@ func (r *resolution) spec(n *Node, step *Step) error {
 		return s.ErrorAt("policy", -1, err, "")
 	}
 	d := &step.Derivation
-	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, Version: s.Version, System: r.System, Prefix: r.Prefix,
-		Interpreter: s.Interpreter, Script: s.Script, Environment: s.Environment,
+	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, System: r.System, Prefix: r.Prefix, Script: s.Script,
 		Policy: r.policyDigest(step.Policy, step.Mode)}
-	d.Promises = slices.Compact(slices.SortedFunc(slices.Values(s.Promises), artifact.ComparePromises))
 	if d.Dependencies, err = r.dependencies(n, step); err != nil {
 		return err
 	}
-	if d.Sources, err = r.sources(n, step); err != nil {
+	if s, err = r.expand(s, step); err != nil {
+		return err
+	}
+	d.Version, d.Interpreter, d.Environment = s.Version, s.Interpreter, s.Environment
+	d.Promises = slices.Compact(slices.SortedFunc(slices.Values(s.Promises), artifact.ComparePromises))
+	if d.Sources, err = r.sources(n, s, step); err != nil {
 		return err
 	}
 	if d.HostPaths, err = r.hostPaths(s); err != nil {
@@ -213,9 +216,10 @@ func VariableName(name string) string {
 	return upper
 }
 
-func (r *resolution) sources(n *Node, step *Step) ([]artifact.Source, error) {
+// sources identifies those of a spec whose references are replaced.
+func (r *resolution) sources(n *Node, expanded *spec.Spec, step *Step) ([]artifact.Source, error) {
 	var list []artifact.Source
-	for i, s := range n.Spec.Sources {
+	for i, s := range expanded.Sources {
 		source := artifact.Source{Digest: s.Digest(), Target: s.Target, Unpack: s.Unpack}
 		if s.Path != "" {
 			file := s.Path

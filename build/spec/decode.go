@@ -20,16 +20,22 @@ func Parse(file string, text []byte) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spec{File: file, text: text, Interpreter: []string{"/bin/sh", "-eu"}, Policy: DefaultPolicy,
+	return (&decoder{file: file, text: text}).spec(root)
+}
+
+func (d *decoder) spec(root node) (*Spec, error) {
+	s := &Spec{File: d.file, text: d.text, Interpreter: []string{"/bin/sh", "-eu"}, Policy: DefaultPolicy,
 		Mode: policies.ModeHide, Network: "none"}
-	d := &decoder{file: file, text: text, places: make([]place, 0, 16)}
+	d.places = make([]place, 0, 16)
 	if root.kind == isNull {
 		d.fail(root, "spec is empty", "a spec begins with `hdjail: 1`")
 	}
 	readMapping(d, "", root, specFields, s)
-	s.places = d.places
 	if d.err != nil {
 		return nil, d.err
+	}
+	if s.places = d.places; d.references {
+		s.root = &root
 	}
 	return s, nil
 }
@@ -44,7 +50,7 @@ type field[T any] struct {
 var specFields = []field[Spec]{
 	{"hdjail", true, func(d *decoder, n node, s *Spec) { s.Format = d.format(n) }},
 	{"name", true, func(d *decoder, n node, s *Spec) { s.Name = d.name(n) }},
-	{"version", false, func(d *decoder, n node, s *Spec) { s.Version = d.name(n) }},
+	{"version", false, func(d *decoder, n node, s *Spec) { s.Version = d.version(n) }},
 	{"sources", false, func(d *decoder, n node, s *Spec) { s.Sources = readList(d, "sources", n, (*decoder).source) }},
 	{"dependencies", false, func(d *decoder, n node, s *Spec) {
 		s.Dependencies = readList(d, "dependencies", n, (*decoder).dependency)
@@ -246,7 +252,11 @@ func (d *decoder) environment(n node) map[string]string {
 		if slices.Contains(reserved, name) {
 			d.fail(key, fmt.Sprintf("variable %s is set by the jail", name), "")
 		}
-		env[name] = d.scalar(n.values[i])
+		d.place("environment."+name, -1, n.values[i])
+		value := n.values[i]
+		value.text = d.scalar(value)
+		d.refer(&value, later)
+		env[name] = value.text
 		if d.err != nil {
 			return nil
 		}
@@ -268,8 +278,18 @@ func (d *decoder) interpreter(n node) []string {
 	} else {
 		command = strings.Fields(d.nonempty(n))
 	}
+	pending := false
+	for i := range command {
+		word := n
+		if n.kind == isSequence {
+			word = n.values[i]
+		}
+		word.text = command[i]
+		pending = d.refer(&word, self) && i == 0 || pending
+		command[i] = word.text
+	}
 	switch {
-	case d.err != nil:
+	case d.err != nil || pending:
 	case len(command) == 0:
 		d.fail(n, "interpreter is empty", "")
 	case !path.IsAbs(command[0]) || path.Clean(command[0]) != command[0]:

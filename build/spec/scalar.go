@@ -14,6 +14,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/match"
+	"hdjail/build/lens"
 	"hdjail/policies"
 )
 
@@ -24,7 +25,10 @@ type decoder struct {
 	places []place
 	// visits bounds what aliases can multiply.
 	visits int
-	err    error
+	// values answers for references; nil when the spec is read for the first time. references tells that there are some.
+	values     lens.Values
+	references bool
+	err        error
 }
 
 func (d *decoder) fail(n node, message, help string) {
@@ -113,6 +117,13 @@ func (d *decoder) name(n node) string {
 	return text
 }
 
+func (d *decoder) version(n node) string {
+	if n.kind == isString && d.refer(&n, never) {
+		return n.text
+	}
+	return d.name(n)
+}
+
 // validName reports whether text is a full match of [A-Za-z0-9_+-][A-Za-z0-9_+.-]* and fits into a file name.
 func validName(text string) bool {
 	const longest = 100
@@ -172,7 +183,11 @@ func (d *decoder) url(n node) string {
 
 // relative reads a path that stays below a directory, and cleans it.
 func (d *decoder) relative(n node, what string) string {
-	text := d.nonempty(n)
+	n.text = d.nonempty(n)
+	if d.refer(&n, never) {
+		return n.text
+	}
+	text := n.text
 	switch {
 	case d.err != nil:
 	case path.IsAbs(text):

@@ -67,10 +67,11 @@ func generate(t *testing.T) []byte {
 	}
 	replace(s, "hdjail", &jsonschema.Schema{Const: Format})
 	replace(s, "network", &jsonschema.Schema{Const: "none"})
-	replace(s, "interpreter", either(text("^/"), strings))
+	replace(s, "interpreter", either(text(`^(/|\$\{)`), strings))
 	for _, key := range []string{"name", "version", "policy"} {
 		replace(s, key, name)
 	}
+	replace(s, "version", either(text(`^([A-Za-z0-9_+-][A-Za-z0-9_+.-]*|.*\$\{.*)$`), &jsonschema.Schema{Type: "number"}))
 	at(s, "script").MinLength = new(uint64(1))
 	source, dependency, path := at(s, "sources").Items, at(s, "dependencies").Items, at(at(s, "host"), "paths")
 	replace(source, "sha256", text("^[0-9a-fA-F]{64}$"))

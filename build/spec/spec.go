@@ -14,7 +14,8 @@ import (
 const Format = 1
 
 // Spec is one build as a person describes it. Parse makes it; everything in it is checked, and absent keys have their
-// defaults. It is read-only afterwards, so goroutines may share it.
+// defaults. Texts with references are as they were written; Expand makes a Spec without. It is read-only afterwards, so
+// goroutines may share it.
 type Spec struct {
 	// File is the name that Parse was given, for messages.
 	File   string `json:"-"`
@@ -25,9 +26,11 @@ type Spec struct {
 	Sources      []Source     `json:"sources,omitempty"`
 	Dependencies []Dependency `json:"dependencies,omitempty"`
 	Host         Host         `json:"host,omitzero"`
-	// Environment is what the script gets besides the variables of every jail. Numbers and booleans are kept as typed.
+	// Environment is what the script gets besides the variables of every jail. Numbers and booleans are kept as typed. Values
+	// may hold references, ${...}; $$ is a dollar sign.
 	Environment map[string]string `json:"environment,omitempty"`
-	// Interpreter is the command that Script is given to, as the path of a file. Its first word is an absolute path.
+	// Interpreter is the command that Script is given to, as the path of a file. Its first word is an absolute path. Words may
+	// hold references.
 	Interpreter []string `json:"interpreter,omitempty"`
 	Script      string   `json:"script"`
 	// Promises are what every result has. No two have one name.
@@ -45,6 +48,8 @@ type Spec struct {
 
 	text   []byte
 	places []place
+	// root is the whole text when it has references, else nil.
+	root *node
 }
 
 // Source is one input. Exactly one of SHA256, BLAKE3 (64 lower-case hexadecimal digits), Git (40) and Path is set.
@@ -159,7 +164,5 @@ func (s *Spec) ErrorAt(key string, index int, err error, help string) *Error {
 			at = p.at
 		}
 	}
-	located := newError(s.File, s.text, at, err.Error(), help)
-	located.Err = err
-	return located
+	return newError(s.File, s.text, at, err.Error(), help).because(err)
 }

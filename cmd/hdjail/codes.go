@@ -30,6 +30,10 @@ policy: names one of the policies that come with hdjail.`},
 match: and --match take filters and one chooser, joined by "|". Filters are clean and quorum(k); choosers are only (the default),
 some(n), latest(n), all, exact(ID, ...), best(FILE, top n) and script(FILE). See docs/spec.md, and quote them for the shell:
 --match 'train=clean|latest(3)'.`},
+	"HJ0014": {exitSpec, "a reference leads nowhere", `
+A reference like ${dep.ZLIB.promise:lib/libz.so} asks for what is not there: a dependency of another NAME, a path that is not
+promised, a key or file that does not exist, or more than a scalar. docs/spec.md lists what can be asked. A dollar sign before { is
+written $$. "hdjail lens" asks the same of a store.`},
 
 	"HJ0020": {exitFetch, "no place has a source", `
 Every mirror and URL was asked, in order, and what each answered is listed. A partial download is kept and continued the next

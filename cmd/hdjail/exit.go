@@ -18,6 +18,7 @@ import (
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/lens"
 	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -236,6 +237,7 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0002", Help: helps("hdjail build --dry-run shows what the plan has")}
 	}),
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
+	on(func(e *lens.Error) problem { return problem{Code: "HJ0014", Help: helps(e.Help)} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
 	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
 	on(func(*audit.FormatError) problem {

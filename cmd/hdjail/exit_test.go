@@ -25,6 +25,7 @@ import (
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/lens"
 	"hdjail/build/plan"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
@@ -88,6 +89,8 @@ var diagnosed = []struct {
 	{&hostpkgs.NotInstalledError{Name: "x"}, "HJ0011", 6},
 	{&policies.UnknownPolicyError{Name: "x"}, "HJ0012", 6},
 	{&match.ParseError{}, "HJ0013", 6},
+	{&lens.Error{}, "HJ0014", 6},
+	{&spec.Error{Err: &lens.Error{}}, "HJ0014", 6},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: fs.ErrNotExist}}}, "HJ0020", 9},
 	{&sources.DigestError{}, "HJ0021", 8},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: &sources.DigestError{}}}}, "HJ0021", 8},
