@@ -294,14 +294,22 @@ func (d *decoder) size(n node) Size {
 	if !d.want(n, isString, isNumber) {
 		return 0
 	}
-	digits := strings.TrimRight(n.text, "BKMGTik ")
-	unit, known := units[strings.TrimSpace(n.text[len(digits):])]
+	size, ok := ParseSize(n.text)
+	if !ok {
+		d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
+	}
+	return size
+}
+
+// ParseSize reads a number of bytes, at least 1, with or without a unit: 512, 64KiB, 2 GB.
+func ParseSize(text string) (Size, bool) {
+	digits := strings.TrimRight(text, "BKMGTik ")
+	unit, known := units[strings.TrimSpace(text[len(digits):])]
 	value, err := strconv.ParseFloat(digits, 64)
 	if bytes := value * unit; err == nil && known && bytes >= 1 && bytes < math.MaxInt64 {
-		return Size(bytes)
+		return Size(bytes), true
 	}
-	d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
-	return 0
+	return 0, false
 }
 
 // duration reads a number of seconds or Go's form, 1h30m.

@@ -71,10 +71,12 @@ func (a *app) cli() *cli.App {
 		Before:                func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", EnvVars: []string{"HDJAIL_STORE"}, Usage: "keep everything below `DIR`", Destination: &a.storeRoot},
+			&cli.StringFlag{Name: "prefix", EnvVars: []string{"HDJAIL_PREFIX"}, Usage: "begin the paths that artifacts know with `DIR`", DefaultText: "the store's directory", Destination: &a.prefix},
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
-			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
+			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a),
+			packCommand(a), unpackCommand(a), copyCommand(a), listCommand(a),
 			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},

@@ -133,4 +133,23 @@ It was written by a version of hdjail whose audits have another form. Read it wi
 	"HJ0072": {exitIncomplete, "an audit ends early", `
 The end of the file is missing, so accesses may be missing, too. What is there is shown, and counts as an incomplete record. Usual
 causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
+
+	"HJ0090": {exitOther, "an archive breaks a rule", `
+It is no archive of hdjail, is damaged or cut off, or holds what no archive may: a member that is unsorted, twice or unexpected, a
+device, a link out of its artifact, or far more than its own size. The rule is in the message. Nothing of it was stored. One that
+is as large as it says is accepted with --max-bytes.`},
+	"HJ0091": {exitDigest, "something in an archive has the wrong digest", `
+A derivation, tree, realization or source is not what it claims to be. Nothing of the archive was stored. Either it was changed or
+damaged on its way, or the store that it is from is damaged.`},
+	"HJ0092": {exitOther, "two stores have different prefixes", `
+The prefix is part of every ID and of every path that an artifact knows, so stores exchange realizations only if theirs are equal. It is
+the store's directory, unless --prefix or HDJAIL_PREFIX says otherwise.`},
+	"HJ0093": {exitOther, "an archive leaves out what the store lacks", `
+It was packed with --have, for somebody who has the realization that is named. Unpack an archive that has it first, or pack again
+without --have.`},
+	"HJ0094": {exitOther, "a realization is inconsistent", `
+It was built with two different results of one derivation, which the message names, each through another dependency. A plan never does
+that, so the archive was not made by one. Nothing of it was stored.`},
+	"HJ0095": {exitOther, "an archive is of a newer hdjail", `
+A newer version has changed the form of archives. Use that version.`},
 }
