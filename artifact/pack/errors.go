@@ -13,12 +13,19 @@ import (
 // Member is empty for the archive itself.
 type RefusedError struct{ Member, Kind, Detail string }
 
+// maxShown bounds the name of a member in a message.
+const maxShown = 250
+
 // Error implements error.
 func (e *RefusedError) Error() string {
 	if e.Member == "" {
 		return fmt.Sprintf("refuse archive: %s (rule %q)", e.Detail, e.Kind)
 	}
-	return fmt.Sprintf("refuse archive: member %q: %s (rule %q)", e.Member, e.Detail, e.Kind)
+	name := e.Member
+	if len(name) > maxShown {
+		name = name[:maxShown] + "..."
+	}
+	return fmt.Sprintf("refuse archive: member %q: %s (rule %q)", name, e.Detail, e.Kind)
 }
 
 // FormatError reports an archive of a newer version.

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,14 +87,18 @@ func (a *archive) next() error {
 	return nil
 }
 
-// end reads what is left, for the sake of the checksum of the compressed stream, and refuses it if it is anything.
+// end reads what is left, for the sake of the checksum of the compressed stream, and refuses it if it is anything. A tar
+// without the two empty blocks at its end was cut off.
 func (a *archive) end() error {
+	complete := a.in.zeros >= 1024
 	n, err := io.Copy(io.Discard, io.LimitReader(a.in, 1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return a.unreadable(err)
-	}
-	if n > 0 {
+	case n > 0:
 		return &RefusedError{"", "archive", "something follows its end"}
+	case !complete:
+		return &RefusedError{"", "archive", "it ends too soon"}
 	}
 	return io.EOF
 }
@@ -210,12 +215,18 @@ func (c *counter) Read(p []byte) (int, error) {
 type meter struct {
 	r          io.Reader
 	n, allowed int64
+	zeros      int // bytes that are 0 at the end of what was read
 	compressed *counter
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.n += int64(n)
+	if text := bytes.TrimRight(p[:n], "\x00"); len(text) > 0 {
+		m.zeros = n - len(text)
+	} else {
+		m.zeros += n
+	}
 	if m.n > m.allowed {
 		return 0, &RefusedError{"", "limit", fmt.Sprintf("it holds more than %d bytes", m.allowed)}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -179,7 +180,7 @@ func (c *selector) had() map[artifact.RealizationID]bool {
 func (c *selector) header(had map[artifact.RealizationID]bool) (Header, error) {
 	h := Header{Format: formatVersion, Roots: c.roots, Derivations: []artifact.DerivationID{}, Realizations: []artifact.RealizationID{},
 		Omitted: []Omitted{}, Sources: []string{}}
-	there := map[artifact.DerivationID]bool{} // on the other side
+	there := map[artifact.DerivationID]bool{} // on the other side, and needed by nothing here
 	omitted := map[artifact.RealizationID]bool{}
 	for id := range had {
 		there[c.realizations[id].Derivation] = true
@@ -189,6 +190,7 @@ func (c *selector) header(had map[artifact.RealizationID]bool) (Header, error) {
 			continue
 		}
 		h.Realizations = append(h.Realizations, id)
+		there[r.Derivation] = false
 		for _, chosen := range r.Context {
 			for _, x := range chosen {
 				omitted[x] = had[x]
@@ -213,7 +215,11 @@ func (c *selector) header(had map[artifact.RealizationID]bool) (Header, error) {
 		}
 		if !there[id] {
 			h.Derivations = append(h.Derivations, id)
-			h.Sources = append(h.Sources, c.sources(d)...)
+			files, err := c.sources(d)
+			if err != nil {
+				return h, err
+			}
+			h.Sources = append(h.Sources, files...)
 		}
 	}
 	slices.SortFunc(h.Derivations, compareTexts)
@@ -233,13 +239,18 @@ func compareRoots(a, b Root) int {
 	return cmp.Or(compareTexts(a.Derivation, b.Derivation), compareTexts(a.Realization, b.Realization))
 }
 
-// sources are the files among the sources of a derivation, if they are asked for.
-func (c *selector) sources(d *artifact.Derivation) []string {
-	var files []string
+// sources are the files among the sources of a derivation, if they are asked for. Trees and commits are no files.
+func (c *selector) sources(d *artifact.Derivation) ([]string, error) {
+	var list []string
 	for _, s := range d.Sources {
-		if algorithm, _, _ := strings.Cut(s.Digest, ":"); c.request.Sources && newHash(algorithm) != nil {
-			files = append(files, s.Digest)
+		algorithm, _, _ := strings.Cut(s.Digest, ":")
+		if !c.request.Sources || newHash(algorithm) == nil {
+			continue
 		}
+		if _, err := os.Lstat(c.store.SourcesDir() + "/" + sourcePath(s.Digest)); err != nil {
+			return nil, &store.NotFoundError{What: "source", Name: s.Digest}
+		}
+		list = append(list, s.Digest)
 	}
-	return files
+	return list, nil
 }
