@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -51,7 +52,7 @@ func decompress(ctx context.Context, r io.Reader, allowed int64) (*archive, func
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &meter{r: decoder, allowed: maxBytes, compressed: compressed}
+	in := &meter{r: decoder, allowed: maxBytes, free: freeBytes, compressed: compressed}
 	if allowed > 0 {
 		in.allowed, in.compressed = allowed, nil
 	}
@@ -196,7 +197,7 @@ func (e *sourceError) Unwrap() error { return e.err }
 type counter struct {
 	ctx context.Context
 	r   io.Reader
-	n   int64
+	n   atomic.Int64 // the decompressor reads in a goroutine of its own
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -204,17 +205,19 @@ func (c *counter) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.r.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	if err != nil && err != io.EOF {
 		err = &sourceError{err}
 	}
 	return n, err
 }
 
-// meter gives no more than what an archive may hold. Without compressed its own size does not count.
+// meter gives no more than what an archive may hold: allowed bytes, and beyond free bytes maxRatio times what was read of
+// compressed, unless that is nil.
 type meter struct {
 	r          io.Reader
 	n, allowed int64
+	free       int64
 	zeros      int // bytes that are 0 at the end of what was read
 	compressed *counter
 }
@@ -230,7 +233,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	if m.n > m.allowed {
 		return 0, &RefusedError{"", "limit", fmt.Sprintf("it holds more than %d bytes", m.allowed)}
 	}
-	if m.compressed != nil && m.n > freeBytes && m.n/maxRatio > m.compressed.n {
+	if m.compressed != nil && m.n > m.free && m.n/maxRatio > m.compressed.n.Load() {
 		return 0, &RefusedError{"", "limit", fmt.Sprintf("it holds more than %d times its own size", maxRatio)}
 	}
 	return n, err
