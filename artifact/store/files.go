@@ -118,11 +118,13 @@ func (s *Store) sync() error {
 
 // syncNames brings the renames of a registration onto the disk. Where a journal keeps their order, the last one, into builds/,
 // takes the others along, which is half the cost; elsewhere each directory is written.
-func (s *Store) syncNames(id artifact.DerivationID) error {
+func (s *Store) syncNames(ids ...artifact.DerivationID) error {
 	dirs := []string{"builds"}
 	if !s.ordered {
-		if err := syncDir(s.path("builds", id.String())); err != nil {
-			return s.denied(s.path("builds"), err)
+		for _, id := range ids {
+			if err := syncDir(s.path("builds", id.String())); err != nil {
+				return s.denied(s.path("builds"), err)
+			}
 		}
 		dirs = append(dirs, "realizations", "store", "derivations")
 	}

@@ -232,38 +232,10 @@ func (s *Store) linkPublic(m manifest) error {
 
 // checkContext makes sure that the context is one of d, and that the store has what it names.
 func (s *Store) checkContext(d *artifact.Derivation, ctx artifact.Context) error {
-	if err := ctx.Check(); err != nil {
-		return err
-	}
-	malformed := func(format string, args ...any) error {
-		return &artifact.MalformedError{What: "context", Name: d.Name, Reason: fmt.Sprintf(format, args...)}
-	}
-	many := map[artifact.DerivationID]bool{}
-	for _, dep := range d.Dependencies {
-		many[dep.ID] = many[dep.ID] || dep.Many
-		if _, ok := ctx[dep.ID]; !ok {
-			return malformed("the dependency %s has no realization", dep.ID)
-		}
-	}
-	for id, chosen := range ctx {
-		many, ok := many[id]
-		if !ok {
-			return malformed("%s is no dependency", id)
-		}
-		if len(chosen) > 1 && !many {
-			return malformed("the dependency %s has %d realizations, and does not say many", id, len(chosen))
-		}
-		for _, r := range chosen {
-			m, err := s.manifest(r)
-			if err != nil {
-				return err
-			}
-			if m.Derivation != id {
-				return malformed("%s is a realization of %s, not of %s", r, m.Derivation, id)
-			}
-		}
-	}
-	return nil
+	return ctx.Fits(d, func(id artifact.RealizationID) (artifact.DerivationID, error) {
+		m, err := s.manifest(id)
+		return m.Derivation, err
+	})
 }
 
 // Realizations returns the realizations of a derivation that the store has, by ID. None is no error. It reads the build

@@ -327,11 +327,11 @@ func (d *decoder) size(n node) Size {
 	if !d.want(n, isString, isNumber) {
 		return 0
 	}
-	if size, ok := ParseSize(n.text); ok {
-		return size
+	size, ok := ParseSize(n.text)
+	if !ok {
+		d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
 	}
-	d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
-	return 0
+	return size
 }
 
 // duration reads a number of seconds or Go's form, 1h30m.

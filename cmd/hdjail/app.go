@@ -37,10 +37,10 @@ type app struct {
 	// processors is how many this process may use.
 	processors int
 
-	// storeRoot is --store; offline and mirrors are those of the verb.
-	storeRoot string
-	offline   bool
-	mirrors   []string
+	// storeRoot and prefix are --store and --prefix; offline and mirrors are those of the verb.
+	storeRoot, prefix string
+	offline           bool
+	mirrors           []string
 	// degraded are the degradations that the caller has allowed and this host needs.
 	degraded []string
 
@@ -110,7 +110,17 @@ func (a *app) storeWith(o store.Options) (*store.Store, error) {
 	if root == "" {
 		return nil, usagef("no home directory to keep the store in", "name one with --store DIR or HDJAIL_STORE")
 	}
+	var err error
+	a.openStore, err = a.storeAt(root, o)
+	return a.openStore, err
+}
+
+// storeAt opens the store at root, whatever --store says.
+func (a *app) storeAt(root string, o store.Options) (*store.Store, error) {
 	root = a.absolute(root)
+	if a.prefix != "" {
+		o.Prefix = a.absolute(a.prefix)
+	}
 	s, err := store.Open(root, o)
 	if _, missing := os.Lstat(root); err != nil && o.ReadOnly && errors.Is(missing, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no store at %q yet: %w", root, missing)
@@ -118,7 +128,6 @@ func (a *app) storeWith(o store.Options) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.openStore = s
 	a.onClose(s.Close)
 	return s, nil
 }

@@ -71,6 +71,7 @@ func (a *app) cli() *cli.App {
 		Before:                func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", EnvVars: []string{"HDJAIL_STORE"}, Usage: "keep everything below `DIR`", Destination: &a.storeRoot},
+			&cli.StringFlag{Name: "prefix", EnvVars: []string{"HDJAIL_PREFIX"}, Usage: "begin the paths that artifacts know with `DIR`", DefaultText: "the store's directory", Destination: &a.prefix},
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
@@ -82,6 +83,9 @@ func (a *app) cli() *cli.App {
 			shellCommand(a),
 			profileCommand(a),
 			useCommand(a),
+			packCommand(a),
+			unpackCommand(a),
+			copyCommand(a),
 			listCommand(a),
 			showCommand(a),
 			lensCommand(a),

@@ -161,4 +161,22 @@ Names of pins are used once. "hdjail list --roots" shows what each keeps, "hdjai
 A disk, a copy or a person has changed a file of the store. "hdjail verify --repair" moves it into quarantine/ and builds or fetches
 it again. For a source the store knows only the digest: give the spec that has its URLs to "hdjail fetch", a directory that has it
 to --mirror, or the file to "hdjail source add".`},
+	"HJ0090": {exitOther, "an archive breaks a rule", `
+It is no archive of hdjail, is damaged or cut off, or holds what no archive may: a member that is unsorted, twice or unexpected, a
+device, a link out of its artifact, or far more than its own size. The rule is in the message. Nothing of it was stored. One that
+is as large as it says is accepted with --max-bytes.`},
+	"HJ0091": {exitDigest, "something in an archive has the wrong digest", `
+A derivation, tree, realization or source is not what it claims to be. Nothing of the archive was stored. Either it was changed or
+damaged on its way, or the store that it is from is damaged.`},
+	"HJ0092": {exitOther, "two stores have different prefixes", `
+The prefix is part of every ID and of every path that an artifact knows, so stores exchange realizations only if theirs are equal. It is
+the store's directory, unless --prefix or HDJAIL_PREFIX says otherwise.`},
+	"HJ0093": {exitOther, "an archive leaves out what the store lacks", `
+It was packed with --have, for somebody who has the realization that is named. Unpack an archive that has it first, or pack again
+without --have.`},
+	"HJ0094": {exitOther, "a realization is inconsistent", `
+It was built with two different results of one derivation, which the message names, each through another dependency. A plan never does
+that, so the archive was not made by one. Nothing of it was stored.`},
+	"HJ0095": {exitOther, "an archive is of a newer hdjail", `
+A newer version has changed the form of archives. Use that version.`},
 }

@@ -14,6 +14,7 @@ import (
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
+	"hdjail/artifact/pack"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
@@ -247,6 +248,20 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*audit.MalformedError) problem {
 		return problem{Code: "HJ0070", Help: helps("an audit is what hdjail run --audit FILE and hdjail audit --json write")}
 	}),
+	on(func(*pack.RefusedError) problem {
+		return problem{Code: "HJ0090", Help: helps("get the archive again from who packed it; nothing of this one was stored")}
+	}),
+	on(func(*pack.DigestError) problem {
+		return problem{Code: "HJ0091", Help: helps("nothing was stored: the archive, or the store that it is from, is damaged or hostile")}
+	}),
+	on(func(e *pack.PrefixError) problem {
+		return problem{Code: "HJ0092", Help: helps("unpack into a store that is used with this prefix: --prefix " + e.Found + ", or HDJAIL_PREFIX")}
+	}),
+	on(func(*pack.MissingError) problem {
+		return problem{Code: "HJ0093", Help: helps("unpack the archive first that has it, or pack again without --have")}
+	}),
+	on(func(*pack.InconsistentError) problem { return problem{Code: "HJ0094"} }),
+	on(func(*pack.FormatError) problem { return problem{Code: "HJ0095", Help: helps("use the newer hdjail")} }),
 	on(func(*artifact.BadIDError) problem { return problem{Code: "HJ0053"} }),
 	on(func(*artifact.MalformedError) problem { return problem{Code: "HJ0057"} }),
 }
@@ -411,7 +426,7 @@ var refusalHelp = map[string]string{
 
 var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",
 	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet",
-	"root":  "hdjail list --roots shows them",
+	"source": "hdjail fetch SPEC brings it", "root": "hdjail list --roots shows them",
 	"audit": "runs in mode off are not recorded, nor were those of older versions; hdjail build SPEC records"}
 
 // helps are the help lines that are not empty.

@@ -21,6 +21,7 @@ import (
 	"hdjail/artifact/closure"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
+	"hdjail/artifact/pack"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
@@ -147,6 +148,12 @@ var diagnosed = []struct {
 	{&audit.TruncatedError{}, "HJ0072", 10},
 	{&tree.OrderError{}, "HJ0057", 1},
 	{&hostpkgs.LostSnapshotError{}, "HJ0058", 1},
+	{&pack.RefusedError{}, "HJ0090", 1},
+	{&pack.DigestError{}, "HJ0091", 8},
+	{&pack.PrefixError{}, "HJ0092", 1},
+	{&pack.MissingError{}, "HJ0093", 1},
+	{&pack.InconsistentError{}, "HJ0094", 1},
+	{&pack.FormatError{}, "HJ0095", 1},
 	{&profile.NotFoundError{}, "HJ0061", 1},
 	{&profile.NameError{}, "HJ0062", 2},
 	{&links.RuleError{Err: fs.ErrInvalid}, "HJ0063", 6},

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +18,7 @@ import (
 	"hdjail/build"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
+	"hdjail/mounts"
 	"hdjail/policies"
 )
 
@@ -190,6 +192,9 @@ func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scr
 	if v.Paths, err = a.runPaths(o); err != nil {
 		return v, err
 	}
+	if v.Shown, err = a.shownStore(o, mode, v.Paths); err != nil {
+		return v, err
+	}
 	if !mode.Contains() {
 		for _, p := range v.Paths {
 			v.HostTmp = v.HostTmp || p.Path == "/tmp"
@@ -211,14 +216,52 @@ func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scr
 		return v, err
 	}
 	a.onClose(held.Release)
-	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(nil, v.Paths))
+	var prefixes []string
+	if v.Shown != nil {
+		prefixes = append(prefixes, v.Shown.Prefix+"/store", v.Shown.Prefix+"/realizations")
+	}
+	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(prefixes, v.Paths))
 	return v, err
+}
+
+// shownStore is the store if its artifacts have to be shown at another place than their own: when --ro names the prefix, and
+// in mode log, where they would be visible at their own, if the host has a place for them.
+func (a *app) shownStore(o runOptions, mode policies.Mode, paths []jailplan.Path) (*jailplan.Shown, error) {
+	s := a.openStore
+	wanted := slices.ContainsFunc(o.readable, a.isPrefix)
+	place := hasPlace(s.Prefix(), mode, paths)
+	switch {
+	case s.Prefix() == s.Root() || !wanted && (mode.Contains() || !place):
+		return nil, nil
+	case !place:
+		return nil, usagef("the host has no directory "+quote(s.Prefix()+"/store")+" to show the store at",
+			"make it and "+s.Prefix()+"/realizations, or show only what is needed: --host PKG,…")
+	}
+	return &jailplan.Shown{Root: s.Root(), Prefix: s.Prefix()}, nil
+}
+
+// hasPlace reports whether a jail can have a store at the prefix: its directories are on the host, or what is above them is
+// the jail's own.
+func hasPlace(prefix string, mode policies.Mode, paths []jailplan.Path) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(prefix, "/"), "/")
+	_, err := os.Lstat("/" + top)
+	own := mode.Contains() || top == "tmp" || errors.Is(err, fs.ErrNotExist)
+	hosts := func(p jailplan.Path) bool { return p.Path == prefix || mounts.Below(p.Path, prefix) }
+	return own && !slices.ContainsFunc(paths, hosts) || isDirectory(prefix+"/store") && isDirectory(prefix+"/realizations")
+}
+
+// isPrefix reports whether a path is the prefix of a store at another place.
+func (a *app) isPrefix(name string) bool {
+	return a.openStore.Prefix() != a.openStore.Root() && a.absolute(name) == a.openStore.Prefix()
 }
 
 // runPaths are the --ro and --rw directories, links on the way to them resolved.
 func (a *app) runPaths(o runOptions) (list []jailplan.Path, err error) {
 	for i, names := range [][]string{o.readable, o.writable} {
 		for _, name := range names {
+			if i == 0 && a.isPrefix(name) {
+				continue // see shownStore
+			}
 			path, err := filepath.EvalSymlinks(a.absolute(name))
 			if err != nil {
 				return nil, fmt.Errorf("show %q: %w", name, err)
