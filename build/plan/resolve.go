@@ -136,6 +136,18 @@ func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mod
 	return policies.Policy{}, ""
 }
 
+// DescribePolicy names the shipped policy and the mode that a digest of a derivation stands for; empty when it is none of them.
+func DescribePolicy(digest string) string {
+	p, mode := findPolicy(digest, nil)
+	switch mode {
+	case "":
+		return ""
+	case policies.ModeHide:
+		return p.Name + ", mode hide or fail"
+	}
+	return p.Name + ", mode " + string(mode)
+}
+
 // spec fills in the step of a node that has one.
 func (r *resolution) spec(n *Node, step *Step) error {
 	s := n.Spec

@@ -13,6 +13,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
+	"hdjail/build/plan"
 )
 
 // listed is a line of `hdjail list`.
@@ -154,17 +155,24 @@ func (a *app) printShown(s *store.Store, f shown) {
 
 // resolveID finds what a spec, an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
 func (a *app) resolveID(ctx context.Context, s *store.Store, text string) (store.Ref, error) {
+	ref, _, err := a.resolve(ctx, s, text)
+	return ref, err
+}
+
+// resolve is resolveID, and the plan if the text is a spec, else nil.
+func (a *app) resolve(ctx context.Context, s *store.Store, text string) (store.Ref, *plan.Plan, error) {
 	path := a.absolute(text)
 	name := storeName(s, path, "")
 	if target, err := filepath.EvalSymlinks(path); err == nil && name == "" {
 		name = storeName(s, target, "")
 	}
 	if _, err := os.Stat(path); err != nil || name != "" {
-		return s.ResolveID(cmp.Or(name, text))
+		ref, err := s.ResolveID(cmp.Or(name, text))
+		return ref, nil, err
 	}
 	p, err := a.plan(ctx, request{targets: []string{text}})
 	if err != nil {
-		return store.Ref{}, err
+		return store.Ref{}, nil, err
 	}
-	return store.Ref{Derivation: p.Targets[0].ID}, nil
+	return store.Ref{Derivation: p.Targets[0].ID}, p, nil
 }
