@@ -109,13 +109,13 @@ func TestFields(t *testing.T) {
 	a := derivation("x", "cd src\nmake\nmake install\n")
 	a.Environment = map[string]string{"CFLAGS": "-O2", "OLD": "1"}
 	a.Sources = []artifact.Source{{Digest: "sha256:1", Target: "src", Unpack: true}, {Digest: "sha256:2", Target: "p"}}
+	a.HostPaths = []artifact.HostPath{{Path: "/opt/a", Identity: "id:1"}, {Path: "/opt/b", Identity: "id:1"}}
 	a.HostPackages = []artifact.HostPackage{{Name: "gcc", Architecture: "amd64", Version: "12"}}
-	a.Promises = []string{"bin/x", "lib"}
 	b := derivation("x", "cd src\nmake -j\nmake install\n")
 	b.Environment = map[string]string{"CFLAGS": "-O3"}
 	b.Sources = []artifact.Source{{Digest: "sha256:3", Target: "src", Unpack: true}, {Digest: "sha256:2", Target: "p"}}
+	b.HostPaths = []artifact.HostPath{{Path: "/opt/b", Identity: "id:2"}, {Path: "/opt/a", Identity: "id:1"}}
 	b.HostPackages = []artifact.HostPackage{{Name: "gcc", Architecture: "amd64", Version: "13"}}
-	b.Promises = []string{"lib", "bin/x"}
 	var got []string
 	for _, c := range Fields(&a, &b) {
 		got = append(got, c.lines()...)
@@ -123,7 +123,7 @@ func TestFields(t *testing.T) {
 	zero := artifact.TreeDigest{}.String()
 	want := []string{"  ~ script:", "      @@ -1,3 +1,3 @@", "       cd src", "      -make", "      +make -j", "       make install",
 		"  ~ environment CFLAGS: -O2 → -O3", "  ~ environment OLD: 1 → (none)", "  ~ source src: sha256:1 unpacked → sha256:3 unpacked",
-		"  ~ host package gcc:amd64: 12 " + zero + " → 13 " + zero, "  ~ promise order: bin/x, lib → lib, bin/x"}
+		"  ~ host package gcc:amd64: 12 " + zero + " → 13 " + zero, "  ~ host path /opt/b: id:1 → id:2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -141,7 +141,7 @@ func paths(d *artifact.Derivation) (list []entry) {
 
 func promises(d *artifact.Derivation) (list []entry) {
 	for _, p := range d.Promises {
-		list = append(list, entry{p, ""})
+		list = append(list, entry{fmt.Sprint(p), ""})
 	}
 	return list
 }

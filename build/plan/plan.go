@@ -104,7 +104,7 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 	return p, r.settleMatches(g, p)
 }
 
-// settleMatches applies the order of precedence: the caller, the dependants, the spec itself.
+// settleMatches applies the order of precedence: the caller, the lock file, the dependants, the spec itself.
 func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 	stated := map[*Step]bool{}
 	for _, n := range g.Nodes {
@@ -114,7 +114,7 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 		for i, dep := range n.Spec.Dependencies {
 			step := r.steps[n.Dependencies[i].index]
 			switch {
-			case dep.Match == nil:
+			case dep.Match == nil, r.Locked[step.ID] != nil:
 				continue
 			case stated[step] && step.Matcher.String() != dep.Match.String():
 				return n.Spec.ErrorAt("dependencies", i, fmt.Errorf("matcher %q for %s, but %s wants %q", dep.Match, step.Name(),
@@ -124,6 +124,9 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 		}
 	}
 	for _, step := range p.Steps {
+		if m, ok := r.Locked[step.ID]; ok {
+			step.Matcher, step.matcherFrom = m, "the lock file"
+		}
 		for _, key := range []string{step.Derivation.Name, step.ID.String()} {
 			if m, ok := r.Matches[key]; ok {
 				step.Matcher, step.matcherFrom = m, "the caller"

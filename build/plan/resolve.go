@@ -49,6 +49,8 @@ type Resolver struct {
 	Degraded []string
 	// Matches are matchers by name or ID of a derivation, over all others.
 	Matches map[string]match.Matcher
+	// Locked are matchers of a lock file, over those that specs state.
+	Locked map[artifact.DerivationID]match.Matcher
 }
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.

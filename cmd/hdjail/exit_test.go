@@ -18,11 +18,13 @@ import (
 	"testing"
 
 	"hdjail/artifact"
+	"hdjail/artifact/compare"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/lockfile"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -139,6 +141,12 @@ var diagnosed = []struct {
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
 	{&divertedError{}, "HJ0064", 1},
+	{&lockfile.MismatchError{Why: &compare.Derivations{}}, "HJ0090", 6},
+	{&lockfile.UnlockedError{}, "HJ0091", 2},
+	{noLockError{}, "HJ0091", 2},
+	{&lockfile.MalformedError{}, "HJ0092", 2},
+	{&lockfile.VersionError{}, "HJ0093", 2},
+	{&lockfile.DifferError{}, "HJ0094", 7},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},
