@@ -29,16 +29,6 @@ type Node struct {
 // Graph is a set of derivations without cycles.
 type Graph []Node
 
-// Find returns the index of the node with an ID, -1 for none.
-func (g Graph) Find(id string) int {
-	for i := range g {
-		if g[i].ID == id {
-			return i
-		}
-	}
-	return -1
-}
-
 // dependants lists, for each node, the nodes that depend on it.
 func (g Graph) dependants() [][]int {
 	list := make([][]int, len(g))

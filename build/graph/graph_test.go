@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"hdjail/artifact"
 )
 
 // diamond: app depends on left and right, both on base; other is alone.
@@ -200,5 +202,35 @@ func TestText(t *testing.T) {
 		`{"id":"dddddddddddddddddddddddddddddddd","name":"a\"p\u003cp","state":"to build","target":true,"dependencies":["cccccccccccccccccccccccccccccccc"]}]`
 	if err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// lookup is a store of derivations.
+type lookup map[artifact.DerivationID]*artifact.Derivation
+
+func (l lookup) Derivation(id artifact.DerivationID) (*artifact.Derivation, error) {
+	if d := l[id]; d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("no derivation %s", id)
+}
+
+func TestClosure(t *testing.T) {
+	id := func(n byte) artifact.DerivationID { return artifact.DerivationID{n} }
+	on := func(ids ...byte) (list []artifact.Dependency) {
+		for _, n := range ids {
+			list = append(list, artifact.Dependency{ID: id(n)})
+		}
+		return list
+	}
+	l := lookup{id(1): {Name: "a", Version: "1", Dependencies: on(2, 3)}, id(2): {Name: "b", Dependencies: on(3)}, id(3): {Name: "c"}}
+	g, err := Closure(l, []artifact.DerivationID{id(1), id(2), id(1)})
+	want := Graph{{ID: id(1).String(), Name: "a-1", Target: true, Dependencies: []int{1, 2}},
+		{ID: id(2).String(), Name: "b", Target: true, Dependencies: []int{2}}, {ID: id(3).String(), Name: "c"}}
+	if diff := cmp.Diff(want, g); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if _, err := Closure(l, []artifact.DerivationID{id(4)}); err == nil {
+		t.Error("a derivation that is not there has a closure")
 	}
 }

@@ -149,4 +149,6 @@ It was written by a version of hdjail whose lock files have another form. Use th
 The store does not have the realization that the lock file names, and what it has instead, or what was built just now, is another tree.
 The build is not deterministic. Bring the locked one from a store that has it, or lock what there is. "hdjail diff A B" shows what
 differs between two results, "hdjail lock verify A B" whether the same commands were run.`},
+	"HJ0095": {exitOther, "one thing does not depend on another", `
+No way leads there: neither a dependency, at any depth, nor a pinned host package of one has that name or ID.`},
 }

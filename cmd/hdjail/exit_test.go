@@ -147,6 +147,7 @@ var diagnosed = []struct {
 	{&lockfile.MalformedError{}, "HJ0092", 2},
 	{&lockfile.VersionError{}, "HJ0093", 2},
 	{&lockfile.DifferError{}, "HJ0094", 7},
+	{&noWayError{}, "HJ0095", 1},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},

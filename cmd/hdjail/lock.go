@@ -202,12 +202,15 @@ func count(s trace.Side) (n int) {
 	return n
 }
 
-// lockDiagnoses are those of lock files.
+// lockDiagnoses are those of lock files, and of questions about dependencies.
 var lockDiagnoses = []func(error) (problem, bool){
 	on(func(e *lockfile.MismatchError) problem {
 		p := problem{Code: "HJ0090", Details: e.Why.Lines()}
 		p.Help = helps("hdjail lock " + e.Spec + " locks it as it is now")
 		return p
+	}),
+	on(func(e *noWayError) problem {
+		return problem{Code: "HJ0095", Help: helps("hdjail graph " + e.of + " shows what it depends on")}
 	}),
 	on(func(*lockfile.UnlockedError) problem {
 		return problem{Code: "HJ0091", Help: helps("hdjail lock SPEC... with all that is to be locked")}
