@@ -77,7 +77,7 @@ func (a *app) cli() *cli.App {
 			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
 			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
-			diffCommand(a), graphCommand(a), lockCommand(a), whyCommand(a),
+			diffCommand(a), graphCommand(a), lockCommand(a), whyCommand(a), whyRebuildCommand(a),
 		},
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {
