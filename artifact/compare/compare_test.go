@@ -110,20 +110,20 @@ func TestFields(t *testing.T) {
 	a.Environment = map[string]string{"CFLAGS": "-O2", "OLD": "1"}
 	a.Sources = []artifact.Source{{Digest: "sha256:1", Target: "src", Unpack: true}, {Digest: "sha256:2", Target: "p"}}
 	a.HostPaths = []artifact.HostPath{{Path: "/opt/a", Identity: "id:1"}, {Path: "/opt/b", Identity: "id:1"}}
-	a.HostPackages = []artifact.HostPackage{{Name: "gcc", Architecture: "amd64", Version: "12"}}
+	a.HostPackages = []artifact.HostPackage{{Name: "make", Version: "4", Digest: artifact.TreeDigest{1}}, {Name: "gcc", Architecture: "amd64", Version: "12"}}
 	b := derivation("x", "cd src\nmake -j\nmake install\n")
 	b.Environment = map[string]string{"CFLAGS": "-O3"}
 	b.Sources = []artifact.Source{{Digest: "sha256:3", Target: "src", Unpack: true}, {Digest: "sha256:2", Target: "p"}}
 	b.HostPaths = []artifact.HostPath{{Path: "/opt/b", Identity: "id:2"}, {Path: "/opt/a", Identity: "id:1"}}
-	b.HostPackages = []artifact.HostPackage{{Name: "gcc", Architecture: "amd64", Version: "13"}}
+	b.HostPackages = []artifact.HostPackage{{Name: "gcc", Architecture: "amd64", Version: "13"}, {Name: "make", Version: "4", Digest: artifact.TreeDigest{2}}}
+	one, two := artifact.TreeDigest{1}.String(), artifact.TreeDigest{2}.String()
 	var got []string
 	for _, c := range Fields(&a, &b) {
 		got = append(got, c.lines()...)
 	}
-	zero := artifact.TreeDigest{}.String()
 	want := []string{"  ~ script:", "      @@ -1,3 +1,3 @@", "       cd src", "      -make", "      +make -j", "       make install",
 		"  ~ environment CFLAGS: -O2 → -O3", "  ~ environment OLD: 1 → (none)", "  ~ source src: sha256:1 unpacked → sha256:3 unpacked",
-		"  ~ host package gcc:amd64: 12 " + zero + " → 13 " + zero, "  ~ host path /opt/b: id:1 → id:2"}
+		"  ~ host package gcc:amd64: 12 → 13", "  ~ host package make: 4 " + one + " → 4 " + two, "  ~ host path /opt/b: id:1 → id:2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -157,6 +157,29 @@ func TestCause(t *testing.T) {
 	}
 	if _, err = Compare(m, id, artifact.DerivationID{1}); err == nil {
 		t.Error("a missing derivation was compared")
+	}
+}
+
+// TestShared: what has changed in many derivations alike, as after an upgrade of the host, is shown once.
+func TestShared(t *testing.T) {
+	m := newMemory()
+	plan := func(libc, script string) artifact.DerivationID {
+		host := []artifact.HostPackage{{Name: "libc6", Version: libc}, {Name: "make", Version: "1"}}
+		base := derivation("base", script)
+		base.HostPackages = host
+		app := derivation("app", "a", m.add(base))
+		app.HostPackages = host
+		return m.add(app)
+	}
+	d, err := Compare(m, plan("1", "x"), plan("2", "y"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := d.Lines()
+	for i, want := range []string{"in base, app", "  ~ host package libc6: 1 → 2", "base ", "  ~ script: x → y", "app ", "  and what follows from D0"} {
+		if len(lines) != 6 || !strings.HasPrefix(lines[i], want) {
+			t.Fatalf("%q; want line %d to be %q", lines, i, want)
+		}
 	}
 }
 

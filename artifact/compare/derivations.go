@@ -17,8 +17,8 @@ type Pair struct {
 	A    artifact.DerivationID `json:"a"`
 	B    artifact.DerivationID `json:"b"`
 	Name string                `json:"name"`
-	// Via names what leads to them, from what was compared down to themselves.
-	Via []string `json:"via"`
+	// Via names what leads to a cause, from what was compared down to itself.
+	Via []string `json:"via,omitempty"`
 	// Changes are their own. Without any, the pair differs because those of Dependencies do.
 	Changes      []Change `json:"changes,omitempty"`
 	Dependencies []string `json:"dependencies,omitempty"`
@@ -59,7 +59,21 @@ func (w *comparison) get(id artifact.DerivationID) (*artifact.Derivation, error)
 	return d, err
 }
 
-func (w *comparison) pair(idA, idB artifact.DerivationID, via []string) error {
+// way is a list of names from the top, which all that is below shares.
+type way struct {
+	before *way
+	name   string
+}
+
+func (w *way) names() (list []string) {
+	for ; w != nil; w = w.before {
+		list = append(list, w.name)
+	}
+	slices.Reverse(list)
+	return list
+}
+
+func (w *comparison) pair(idA, idB artifact.DerivationID, via *way) error {
 	key := [2]artifact.DerivationID{idA, idB}
 	if idA == idB || w.seen[key] {
 		return nil
@@ -73,11 +87,13 @@ func (w *comparison) pair(idA, idB artifact.DerivationID, via []string) error {
 	if err != nil {
 		return err
 	}
-	p := Pair{A: idA, B: idB, Name: a.Name, Via: append(slices.Clone(via), a.Name), Changes: Fields(a, b)}
-	if err := w.dependencies(&p, a, b); err != nil {
+	p := Pair{A: idA, B: idB, Name: a.Name, Changes: Fields(a, b)}
+	via = &way{via, a.Name}
+	if err := w.dependencies(&p, [2]*artifact.Derivation{a, b}, via); err != nil {
 		return err
 	}
 	if len(p.Changes) > 0 {
+		p.Via = via.names()
 		w.found.Causes = append(w.found.Causes, p)
 	} else {
 		w.found.Follows = append(w.found.Follows, p)
@@ -86,7 +102,8 @@ func (w *comparison) pair(idA, idB artifact.DerivationID, via []string) error {
 }
 
 // dependencies compares the lists, and goes into those that differ in themselves.
-func (w *comparison) dependencies(p *Pair, a, b *artifact.Derivation) error {
+func (w *comparison) dependencies(p *Pair, sides [2]*artifact.Derivation, via *way) error {
+	a, b := sides[0], sides[1]
 	if slices.Equal(a.Dependencies, b.Dependencies) {
 		return nil
 	}
@@ -106,7 +123,7 @@ func (w *comparison) dependencies(p *Pair, a, b *artifact.Derivation) error {
 				continue
 			}
 			p.Dependencies = append(p.Dependencies, x.key)
-			if err := w.pair(x.id, y.id, p.Via); err != nil {
+			if err := w.pair(x.id, y.id, via); err != nil {
 				return err
 			}
 			y.id = x.id

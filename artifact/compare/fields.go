@@ -41,7 +41,7 @@ func Fields(a, b *artifact.Derivation) []Change {
 	c.value("script", "", a.Script, b.Script)
 	c.list("environment", variables(a), variables(b))
 	c.list("source", sources(a), sources(b))
-	c.list("host package", packages(a), packages(b))
+	c.hostPackages(a, b)
 	c.list("host path", paths(a), paths(b))
 	c.list("promise", promises(a), promises(b))
 	c.value("policy", "", a.Policy, b.Policy)
@@ -119,6 +119,31 @@ func sources(d *artifact.Derivation) (list []entry) {
 		list = append(list, entry{s.Target, text})
 	}
 	return list
+}
+
+// hostPackages compares the packages; where versions tell them apart, nobody needs the digests.
+func (c *changes) hostPackages(a, b *artifact.Derivation) {
+	first := len(*c)
+	c.list("host package", packages(a), packages(b))
+	version := func(text *string) string {
+		if text == nil {
+			return ""
+		}
+		v, _, _ := strings.Cut(*text, " ")
+		return v
+	}
+	for i := range (*c)[first:] {
+		change := &(*c)[first+i]
+		if version(change.A) == version(change.B) {
+			continue
+		}
+		for _, side := range []**string{&change.A, &change.B} {
+			if *side != nil {
+				short := version(*side)
+				*side = &short
+			}
+		}
+	}
 }
 
 func packages(d *artifact.Derivation) (list []entry) {

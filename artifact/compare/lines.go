@@ -7,13 +7,26 @@ import (
 	"hdjail/artifact"
 )
 
-// Lines shows a difference to people: causes with each change, then what follows.
+// Lines shows a difference to people: changes that several derivations share, then causes with each change of their own, then what
+// follows.
 func (d *Derivations) Lines() (lines []string) {
+	shared := d.shared()
+	seen := map[string]bool{}
+	for i := range d.Causes {
+		for _, c := range d.Causes[i].Changes {
+			if in := shared[c.Text()]; in != "" && !seen[in] {
+				seen[in] = true
+				lines = append(append(lines, "in "+in), d.sharedBy(in, shared)...)
+			}
+		}
+	}
 	for i := range d.Causes {
 		p := &d.Causes[i]
 		lines = append(lines, p.head())
 		for _, c := range p.Changes {
-			lines = append(lines, c.lines()...)
+			if shared[c.Text()] == "" {
+				lines = append(lines, c.lines()...)
+			}
 		}
 		if len(p.Dependencies) > 0 {
 			lines = append(lines, "  and what follows from "+strings.Join(p.Dependencies, ", "))
@@ -24,6 +37,40 @@ func (d *Derivations) Lines() (lines []string) {
 		lines = append(lines, p.head()+" follows from "+strings.Join(p.Dependencies, ", "))
 	}
 	return lines
+}
+
+// shared names, for each change of one line that several pairs have, these pairs.
+func (d *Derivations) shared() map[string]string {
+	names := map[string][]string{}
+	for i := range d.Causes {
+		for _, c := range d.Causes[i].Changes {
+			if c.Diff == "" {
+				names[c.Text()] = append(names[c.Text()], d.Causes[i].Name)
+			}
+		}
+	}
+	shared := map[string]string{}
+	for text, list := range names {
+		if len(list) > 1 {
+			shared[text] = strings.Join(list, ", ")
+		}
+	}
+	return shared
+}
+
+// sharedBy shows the changes that exactly these pairs share, in the order of the first of them.
+func (d *Derivations) sharedBy(in string, shared map[string]string) (lines []string) {
+	for i := range d.Causes {
+		for _, c := range d.Causes[i].Changes {
+			if shared[c.Text()] == in {
+				lines = append(lines, "  ~ "+c.Text())
+			}
+		}
+		if lines != nil {
+			return lines
+		}
+	}
+	return nil
 }
 
 func (p *Pair) head() string {

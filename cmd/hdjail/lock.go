@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"hdjail/build"
 	"hdjail/build/lockfile"
@@ -146,7 +147,7 @@ type noLockError struct{}
 func (noLockError) Error() string { return "there is no such lock file" }
 
 func readLock(path string) (*lockfile.File, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not keep us
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noLockError{}
 	}
@@ -209,8 +210,8 @@ var lockDiagnoses = []func(error) (problem, bool){
 		p.Help = helps("hdjail lock " + e.Spec + " locks it as it is now")
 		return p
 	}),
-	on(func(e *noWayError) problem {
-		return problem{Code: "HJ0095", Help: helps("hdjail graph " + e.of + " shows what it depends on")}
+	on(func(*noWayError) problem {
+		return problem{Code: "HJ0095", Help: helps("hdjail graph SPEC shows what a spec depends on, hdjail show --json ID its host packages")}
 	}),
 	on(func(*lockfile.UnlockedError) problem {
 		return problem{Code: "HJ0091", Help: helps("hdjail lock SPEC... with all that is to be locked")}
