@@ -81,6 +81,7 @@ func (s *Store) Import(ctx context.Context, list []Arrival) error {
 		}
 		derivations = append(derivations, list[i].Derivation)
 		if err := s.publishArrival(&list[i], staged[i]); err != nil {
+			staged[i].record = nil // Sweep finishes what only lacks its name
 			return fmt.Errorf("import %s: %w", list[i].ID(), err)
 		}
 	}

@@ -26,7 +26,7 @@ func arriving(t *testing.T, s *Store, d *artifact.Derivation, c artifact.Context
 		Failure: "exit", Kept: "/etc", Message: "m", Number: 7, Start: start, End: start, Builder: artifact.Builder{Host: "there"}}}, temp
 }
 
-// TestImportCrash: a process that dies between the realization and its record leaves what the next sweep completes as an
+// TestImportCrash: a machine that dies between the realization and its record leaves what the next sweep completes as an
 // import.
 func TestImportCrash(t *testing.T) {
 	s := open(t, Options{})
@@ -35,7 +35,7 @@ func TestImportCrash(t *testing.T) {
 	must(t, crashed.Import(context.Background(), []Arrival{a}))
 	must(t, os.RemoveAll(s.path("builds", a.Derivation.String())), os.Remove(s.path("store", sample("a").StoreName())))
 	_, err := s.Sweep(context.Background())
-	must(t, err)
+	must(t, err, s.recover(context.Background()))
 	noTemporaries(t, s)
 	verify(t, s)
 	r, err := s.Realization(a.ID())

@@ -78,10 +78,11 @@ type settlement struct {
 const (
 	byItself = iota + 1
 	byDependant
+	byLock
 	byCaller
 )
 
-// settleMatches gives each step the matcher that is stated for it: by the caller, by its dependants, by itself.
+// settleMatches gives each step the matcher that is stated for it: by the caller, by the lock file, by its dependants, by itself.
 func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 	s := settlement{rank: map[*Step]int{}, said: map[*Step]statement{}}
 	for _, o := range r.Matches {
@@ -94,6 +95,11 @@ func (r *resolution) settleMatches(g *Graph, p *Plan) error {
 				p.Warnings = append(p.Warnings, fmt.Sprintf("two matchers are given for %s: %s counts, %s does not", step.Name(), o.Matcher, before))
 			}
 			s.rank[step], s.said[step] = byCaller, statement{Matcher: o.Matcher, from: "the caller"}
+		}
+	}
+	for _, step := range p.Steps {
+		if m, locked := r.Locked[step.ID]; locked && s.rank[step] < byLock {
+			s.rank[step], s.said[step] = byLock, statement{Matcher: m, from: "the lock file"}
 		}
 	}
 	for _, n := range g.Nodes {

@@ -49,6 +49,8 @@ type Resolver struct {
 	Degraded []string
 	// Matches count more than all other matchers; of two for one derivation the last one.
 	Matches []Override
+	// Locked are matchers of a lock file, over those that specs state.
+	Locked map[artifact.DerivationID]match.Matcher
 }
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
@@ -135,6 +137,18 @@ func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mod
 		}
 	}
 	return policies.Policy{}, ""
+}
+
+// DescribePolicy names the shipped policy and the mode that a digest of a derivation stands for; empty when it is none of them.
+func DescribePolicy(digest string) string {
+	p, mode := findPolicy(digest, nil)
+	switch mode {
+	case "":
+		return ""
+	case policies.ModeHide:
+		return p.Name + ", mode hide or fail"
+	}
+	return p.Name + ", mode " + string(mode)
 }
 
 // spec fills in the step of a node that has one.

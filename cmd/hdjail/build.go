@@ -75,12 +75,14 @@ func buildFlags() []cli.Flag {
 func buildCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build specs, and what they depend on", ArgsUsage: "[SPEC|ID...]",
-		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --json --events fd:3 . 3>events",
+		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
 		Flags: append(buildFlags(), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
+			&cli.BoolFlag{Name: "locked", Usage: "hold all to the lock file: its derivations, host packages and results; without an argument, its roots"},
+			lockFileFlag(),
 			&cli.StringFlag{Name: "out-link", Aliases: []string{"o"}, Usage: "make a symbolic `LINK` to the result"},
 		),
 		Action: func(c *cli.Context) error {
@@ -91,7 +93,7 @@ func buildCommand(a *app) *cli.Command {
 			if c.String("out-link") != "" && len(r.targets) > 1 {
 				return usagef("--out-link is for one target", "leave it out, or link several into a profile")
 			}
-			p, err := a.plan(c.Context, r)
+			p, err := a.planLocked(c, r)
 			if err != nil {
 				return err
 			}

@@ -105,6 +105,7 @@ func (a *app) cli() *cli.App {
 			explainCommand(a),
 			schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
+			diffCommand(a), graphCommand(a), lockCommand(a), whyCommand(a), whyRebuildCommand(a),
 		},
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -105,7 +106,7 @@ func diagnose(err error) problem {
 	if errors.As(err, &located) {
 		return diagnoseSpec(located)
 	}
-	for _, d := range diagnoses {
+	for _, d := range slices.Concat(diagnoses, lockDiagnoses) {
 		if found, ok := d(err); ok {
 			p = found
 			break

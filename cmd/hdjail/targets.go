@@ -25,6 +25,9 @@ type request struct {
 	targets []string
 	mode    policies.Mode
 	matches []plan.Override
+	// host stands between the plan and the host's packages, nil for nothing; locked are the matchers of a lock file.
+	host   func(plan.HostPackages) plan.HostPackages
+	locked map[artifact.DerivationID]match.Matcher
 }
 
 // specNames are what a spec is called in a directory that is named instead of it.
@@ -42,7 +45,10 @@ func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
 	}
 	digests := plan.DigestCache{Dir: filepath.Join(a.openStore.HostDir(), "paths"), Compute: digestHostPath, Now: a.now}
 	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digests.Digest,
-		Home: a.home, Mode: r.mode, Matches: r.matches, Degraded: a.degraded}
+		Home: a.home, Mode: r.mode, Matches: r.matches, Degraded: a.degraded, Locked: r.locked}
+	if r.host != nil {
+		resolver.Host = r.host(host)
+	}
 	return resolver.Resolve(ctx, graph)
 }
 
