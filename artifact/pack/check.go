@@ -22,7 +22,7 @@ func (t *intake) check() ([]artifact.RealizationID, error) {
 	for _, id := range t.header.Realizations {
 		a := t.arrivals[id]
 		if err := a.Context.Fits(t.derivations[a.Derivation], t.derivationOf); err != nil {
-			return nil, err
+			return nil, malformed(pathOf(id, manifestName), err)
 		}
 		for _, chosen := range a.Context {
 			for _, x := range chosen {
@@ -69,7 +69,7 @@ func (t *intake) checkRoots() error {
 			found, err = t.derivationOf(root.Realization)
 		}
 		if err != nil || found != root.Derivation {
-			return &RefusedError{headerName, "json", "its root " + root.Derivation.String() + " is not there"}
+			return &RefusedError{headerName, "object", "its root " + root.Derivation.String() + " is not there"}
 		}
 	}
 	return nil
@@ -83,6 +83,14 @@ func (t *intake) known(id artifact.DerivationID) (*artifact.Derivation, error) {
 	return t.store.Derivation(id)
 }
 
+// malformed makes an object of the archive that is not what it has to be an error of the archive.
+func malformed(member string, err error) error {
+	if bad := (*artifact.MalformedError)(nil); errors.As(err, &bad) {
+		return &RefusedError{member, "object", bad.Error()}
+	}
+	return err
+}
+
 // derivationOf tells which derivation a realization is of. One that is not in the archive has to be among those that it
 // leaves out.
 func (t *intake) derivationOf(id artifact.RealizationID) (artifact.DerivationID, error) {
@@ -93,7 +101,7 @@ func (t *intake) derivationOf(id artifact.RealizationID) (artifact.DerivationID,
 		return compareTexts(o.Realization, id)
 	})
 	if !omitted {
-		return artifact.DerivationID{}, &MissingError{What: "realization", ID: id.String()}
+		return artifact.DerivationID{}, &artifact.MalformedError{What: "context", Name: id.String(), Reason: "the archive has it not, and does not leave it out"}
 	}
 	r, err := t.store.Realization(id)
 	return r.Derivation, err

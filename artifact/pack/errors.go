@@ -9,7 +9,8 @@ import (
 
 // RefusedError reports an archive that breaks a rule. Kind is the rule: "archive" (no archive, damaged, or cut off), "name"
 // (a member that does not belong in one), "order" (unsorted, or twice), "type" (a device, a hard link, a sparse file, ...),
-// "mode" (owner, time or set-id bits), "json" (of a member), "link" (a symbolic link out of its artifact) or "limit".
+// "mode" (owner, time or set-id bits), "json" (of a member), "object" (a derivation or context that cannot
+// be), "link" (a symbolic link out of its artifact) or "limit".
 // Member is empty for the archive itself.
 type RefusedError struct{ Member, Kind, Detail string }
 

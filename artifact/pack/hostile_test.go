@@ -17,6 +17,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
 )
 
 // honest is the archive that the hostile ones are made from.
@@ -135,10 +136,24 @@ var hostile = []struct {
 		list[0].content = make([]byte, maxJSON+1)
 		return list
 	}},
-	{"a root that is not there", "json", func(t tester, list []*part) []*part {
-		return edit(headerName, `"realization": "`+rootOf(t, list)+`"`, `"realization": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"`)(t, list)
+	{"a root that is not there", "object", func(t tester, list []*part) []*part {
+		return edit(headerName, `"realization": "`+rootOf(t, list)+`"`, `"realization": "baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"`)(t, list)
 	}},
-	{"lacking what it was built with", "missing realization", func(t tester, list []*part) []*part { return without(t, list) }},
+	{"lacking what it was built with", "object", func(t tester, list []*part) []*part { return without(t, list) }},
+	{"built with nothing", "object", func(t tester, list []*part) []*part {
+		return recontext(t, list, func(m *Manifest) { m.Context = nil })
+	}},
+	{"built with what it does not depend on", "object", func(t tester, list []*part) []*part {
+		return recontext(t, list, func(m *Manifest) { m.Context[m.Derivation] = []artifact.RealizationID{{1}} })
+	}},
+	{"built with two results", "object", func(t tester, list []*part) []*part {
+		return recontext(t, list, func(m *Manifest) {
+			for id, chosen := range m.Context {
+				m.Context[id] = append([]artifact.RealizationID{{}}, chosen...)
+			}
+		})
+	}},
+	{"an impossible name", "object", edit(derivationsDir, `"name": "`, `"name": "../`)},
 }
 
 func headerOf(t tester, list []*part) (h Header) {
@@ -160,6 +175,26 @@ func rewrite(t tester, list []*part, end string, value any) []*part {
 }
 
 func rootOf(t tester, list []*part) string { return headerOf(t, list).Roots[0].Realization.String() }
+
+// recontext changes the manifest of the root, and everything that follows from it: only the context is wrong then.
+func recontext(t tester, list []*part, change func(m *Manifest)) []*part {
+	h, old := headerOf(t, list), rootOf(t, list)
+	var m Manifest
+	must(t, json.Unmarshal(find(t, list, realizationsDir+old+"/"+manifestName).content, &m))
+	change(&m)
+	id := artifact.NewRealizationID(m.Derivation, m.Context, m.Tree)
+	rewrite(t, list, realizationsDir+old+"/"+manifestName, m)
+	for _, p := range list {
+		p.Name = strings.Replace(p.Name, old, id.String(), 1)
+	}
+	h.Realizations[slices.Index(h.Realizations, h.Roots[0].Realization)] = id
+	h.Roots[0].Realization = id
+	slices.SortFunc(h.Realizations, compareTexts)
+	slices.SortFunc(list, func(a, b *part) int {
+		return tree.ComparePaths(strings.TrimSuffix(a.Name, "/"), strings.TrimSuffix(b.Name, "/"))
+	})
+	return rewrite(t, list, headerName, h)
+}
 
 // without takes the one realization that is no root out of an archive.
 func without(t tester, list []*part) []*part {

@@ -26,7 +26,7 @@ func (t *intake) derivation(id artifact.DerivationID) error {
 		return err
 	}
 	if err := d.Check(); err != nil {
-		return err
+		return malformed(t.in.name, err)
 	}
 	if found := d.ID(); found != id {
 		return &DigestError{"derivation", label(d), id.String(), found.String()}
@@ -62,7 +62,7 @@ func (t *intake) realization(id artifact.RealizationID) error {
 	}
 	d := t.derivations[m.Derivation]
 	if d == nil {
-		return &RefusedError{t.in.name, "json", "the archive does not have its derivation " + m.Derivation.String()}
+		return &RefusedError{t.in.name, "object", "the archive does not have its derivation " + m.Derivation.String()}
 	}
 	if m.Context == nil {
 		m.Context = artifact.Context{}
