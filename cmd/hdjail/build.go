@@ -74,7 +74,8 @@ func buildFlags() []cli.Flag {
 func buildCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build specs, and what they depend on", ArgsUsage: "[SPEC|ID...]",
-		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events",
+		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\n" +
+			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
 		Flags: append(buildFlags(), jsonFlag(),
