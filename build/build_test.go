@@ -102,11 +102,11 @@ func (machine) Place(_ context.Context, source artifact.Source, dest sources.Des
 
 func newSite(t *testing.T, specs map[string]string) *site {
 	t.Helper()
-	return newSiteIn(t, t.TempDir(), specs)
+	return newSiteIn(t, t.TempDir(), "", specs)
 }
 
-// newSiteIn makes the site in an empty directory.
-func newSiteIn(t tb, dir string, specs map[string]string) *site {
+// newSiteIn makes the site in an empty directory. IDs depend on the prefix, which is the store's path when it is empty.
+func newSiteIn(t tb, dir, prefix string, specs map[string]string) *site {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -123,7 +123,7 @@ func newSiteIn(t tb, dir string, specs map[string]string) *site {
 		return clock
 	}
 	root := filepath.Join(dir, "store")
-	if s.store, err = store.Open(root, store.Options{Now: now}); err != nil {
+	if s.store, err = store.Open(root, store.Options{Now: now, Prefix: prefix}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

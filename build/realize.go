@@ -114,6 +114,9 @@ func (s *schedule) survey(ctx context.Context, p *plan.Plan) error {
 			s.b.report(r)
 			continue
 		}
+		if s.o.RealizedOnly && r.Realizations == nil && r.Err == nil {
+			r.Err = &Unrealized{ID: step.ID, Name: step.Name()}
+		}
 		if r.Realizations != nil || r.Err != nil {
 			s.done(r)
 			continue
@@ -126,9 +129,6 @@ func (s *schedule) survey(ctx context.Context, p *plan.Plan) error {
 		}
 		if s.waiting[step.Index] == 0 {
 			s.ready = append(s.ready, step)
-		}
-		if s.o.RealizedOnly && s.failure == nil {
-			return &Unrealized{ID: step.ID, Name: step.Name()}
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hdjail/artifact"
 	"hdjail/build/jailplan"
 	"hdjail/build/plan"
 	"hdjail/jail"
@@ -91,7 +92,8 @@ func ownedBy(dir string, uid int) bool {
 
 // prepareTask realizes everything in the plan but the step itself.
 func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
-	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1)})
+	// Which realizations the step itself has does not matter to the visit.
+	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1), Rebuild: map[artifact.DerivationID]bool{step.ID: true}})
 	if err := s.survey(ctx, p); err != nil {
 		return Task{}, err
 	}

@@ -41,7 +41,7 @@ type Spec struct {
 	// Network is "none".
 	Network string `json:"network,omitempty"`
 	Limits  Limits `json:"limits,omitzero"`
-	// Match picks among the realizations of this spec; nil for the default.
+	// Match picks among the realizations of this spec, like latest, clean|some(3) or best(score.txt); nil for only.
 	Match match.Matcher `json:"match,omitempty"`
 	// Links say how the artifact is linked into profiles; nil for all of it.
 	Links []links.Rule `json:"links,omitempty"`
@@ -89,7 +89,7 @@ type Dependency struct {
 	ID string `json:"id,omitempty"`
 	// As is the NAME of $NAME_DIR and $NAME_ID; empty for one made from the dependency's name.
 	As string `json:"as,omitempty"`
-	// Match is the matcher that this dependant wants; nil for none.
+	// Match is the matcher that this dependant wants, like latest or best(score.txt, top 10); nil for none.
 	Match match.Matcher `json:"match,omitempty"`
 	// Many mounts every selected realization, below /deps/NAME.
 	Many bool `json:"many,omitempty"`

@@ -25,11 +25,15 @@ import (
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
-		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`; the last one counts"},
+		matchFlag(),
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
 		allowDegradedFlag(),
 		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
 	}
+}
+
+func matchFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`; the last one counts"}
 }
 
 // request reads the plan's flags.
@@ -61,9 +65,9 @@ func buildFlags() []cli.Flag {
 	return append(planFlags(),
 		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors; at most 4 on a login node"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
-		&cli.GenericFlag{Name: "rebuild", Value: &rebuildFlag{}, Usage: "build the targets again, or with --rebuild=NAME that dependency"},
+		optionalFlag{&cli.GenericFlag{Name: "rebuild", Value: &rebuildFlag{}, Usage: "build the targets again, or with --rebuild=NAME that dependency"}},
 		&cli.BoolFlag{Name: "realized-only", Usage: "build nothing; fail if something is missing"},
-		&cli.DurationFlag{Name: "failure-ttl", Usage: "report a failure of the last `TIME` again, and do not run the build"},
+		&cli.DurationFlag{Name: "failure-ttl", Usage: "report a failure of the last `TIME` again, and do not run the build", DefaultText: "never"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
@@ -75,7 +79,8 @@ func buildFlags() []cli.Flag {
 func buildCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build specs, and what they depend on", ArgsUsage: "[SPEC|ID...]",
-		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
+		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\n" +
+			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
 		Flags: append(buildFlags(), jsonFlag(),

@@ -219,10 +219,8 @@ func (l *commandLine) flag(words []string) (int, error) {
 			target = &l.globals
 		}
 	}
-	_, isBool := flag.(*cli.BoolFlag)
-	if generic, ok := flag.(*cli.GenericFlag); ok {
-		_, isBool = generic.Value.(interface{ IsBoolFlag() bool })
-	}
+	takes, isFlag := flag.(cli.DocGenerationFlag)
+	alone := isFlag && !takes.TakesValue()
 	switch {
 	case name == "help" || name == "h":
 		*target = append(*target, "--help")
@@ -234,7 +232,7 @@ func (l *commandLine) flag(words []string) (int, error) {
 		return 1, nil
 	case flag == nil:
 		return 0, usagef("unknown flag "+quote(words[0]), meant("--"+name, flagNames(slices.Concat(known, l.program.Flags)), "--help lists the flags"))
-	case isBool || joined:
+	case alone || joined:
 		*target = append(*target, words[0])
 		return 1, nil
 	case len(words) == 1:

@@ -9,6 +9,15 @@ import (
 	"hdjail/build/plan"
 )
 
+// optionalFlag is a flag whose value, if it has one, is joined by "=".
+type optionalFlag struct{ *cli.GenericFlag }
+
+// TakesValue implements cli.DocGenerationFlag.
+func (optionalFlag) TakesValue() bool { return false }
+
+// String implements cli.Flag.
+func (f optionalFlag) String() string { return cli.FlagStringer(f) }
+
 // rebuildFlag is --rebuild for the targets, or --rebuild=NAME, which may be given several times.
 type rebuildFlag struct {
 	targets bool
