@@ -21,28 +21,34 @@ func Collect(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 		return nil, err
 	}
 	defer l.Release()
-	plan, err := Preview(ctx, s, o, roots)
+	plan, err := look(ctx, s, o, roots)
 	if err != nil {
 		return nil, err
 	}
-	var gone []*store.Temp
+	gone := make([][]*store.Temp, len(plan.Steps))
 	for i := range plan.Steps {
 		if err = context.Cause(ctx); err == nil {
-			var temps []*store.Temp
-			temps, err = plan.Steps[i].Apply(ctx, s)
-			gone = append(gone, temps...)
+			gone[i], err = plan.Steps[i].Apply(ctx, s)
 		}
 		if err != nil {
-			plan.cut(i)
+			plan.Steps = plan.Steps[:i]
 			break
 		}
 	}
 	err = errors.Join(err, l.Release())
-	return plan, errors.Join(err, discard(gone))
+	return plan, errors.Join(err, plan.measureGone(gone), discard(gone))
 }
 
 // Preview reads the store and plans, and changes nothing. Every size is measured.
 func Preview(ctx context.Context, s *store.Store, o Options, roots func() ([]store.Root, error)) (*Plan, error) {
+	plan, err := look(ctx, s, o, roots)
+	if err != nil {
+		return nil, err
+	}
+	return plan, plan.Measure(ctx, s)
+}
+
+func look(ctx context.Context, s *store.Store, o Options, roots func() ([]store.Root, error)) (*Plan, error) {
 	others, err := roots()
 	if err != nil {
 		return nil, err
@@ -56,16 +62,27 @@ func Preview(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 			return nil, err
 		}
 	}
-	plan := New(snap, o)
-	return plan, plan.Measure(ctx, s)
+	return New(snap, o), nil
 }
 
-// cut keeps the first steps only.
-func (p *Plan) cut(n int) {
-	p.Steps, p.Freed = p.Steps[:n], 0
-	for _, step := range p.Steps {
-		p.Freed += max(step.Bytes, 0)
+// measureGone counts what was taken out and nobody has counted.
+func (p *Plan) measureGone(gone [][]*store.Temp) error {
+	var failed error
+	p.Freed = 0
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.Bytes < 0 {
+			s.Bytes = 0
+			for _, t := range gone[i] {
+				if t != nil {
+					n, err := content(t.Dir, s.Kind == Tree)
+					s.Bytes, failed = s.Bytes+n, errors.Join(failed, err)
+				}
+			}
+		}
+		p.Freed += s.Bytes
 	}
+	return failed
 }
 
 // Apply takes what the step removes out of the store. It is in what is returned, to be closed when there is time; what was
@@ -99,12 +116,14 @@ func (s *Step) Apply(ctx context.Context, in *store.Store) (temps []*store.Temp,
 }
 
 // discard deletes what was taken out, several at once: most of it is waiting for the disk.
-func discard(temps []*store.Temp) error {
+func discard(gone [][]*store.Temp) error {
 	var group errgroup.Group
 	group.SetLimit(4)
-	for _, t := range temps {
-		if t != nil {
-			group.Go(t.Close)
+	for _, temps := range gone {
+		for _, t := range temps {
+			if t != nil {
+				group.Go(t.Close)
+			}
 		}
 	}
 	return group.Wait()

@@ -152,11 +152,11 @@ func TestPrefixes(t *testing.T) {
 		if n > len(plan.Steps) {
 			break
 		}
-		var left []*store.Temp
+		var left [][]*store.Temp
 		for _, step := range plan.Steps[:n] {
 			temps, err := step.Apply(ctx, s)
 			must(t, err)
-			left = append(left, temps...)
+			left = append(left, temps)
 			checkStore(t, s)
 		}
 		again, err := Collect(ctx, s, all, noRoots, lease.Options{})

@@ -40,6 +40,8 @@ type Thing struct {
 	Path  string
 	Bytes int64
 	Time  time.Time
+	// composed tells a tree whose files may be other names of those of packages.
+	composed bool
 }
 
 // Read looks at all of a store. The roots are those that the store does not know itself. A root or manifest that cannot be
@@ -100,7 +102,9 @@ func (snap *Snapshot) readInputs(s *store.Store) error {
 	}
 	trees, err := s.HostTrees()
 	for _, path := range trees {
-		snap.Trees = append(snap.Trees, thing(filepath.Base(path), path))
+		t := thing(filepath.Base(path), path)
+		t.composed = true
+		snap.Trees = append(snap.Trees, t)
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 			return nil, err
 		}
 	} else if c.String("events") == "" && c.String("progress") == "auto" {
-		return targets(p, results), nil
+		return a.wanted(p, results), nil
 	}
 	sink, err := a.eventSink(c, p)
 	if err != nil {
@@ -163,7 +163,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
-	return targets(p, results), err
+	return a.wanted(p, results), err
 }
 
 // restoreDerivations writes those again that the store has results of, but has lost, or had to give up as damaged.
@@ -229,6 +229,17 @@ func targets(p *plan.Plan, results []build.Result) []build.Result {
 	for _, t := range p.Targets {
 		if r := results[t.Index]; r.Err == nil && len(r.Realizations) > 0 {
 			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// wanted are the results of the targets, of which it is noted that somebody has asked for them.
+func (a *app) wanted(p *plan.Plan, results []build.Result) []build.Result {
+	list := targets(p, results)
+	for _, r := range list {
+		for _, realization := range r.Realizations {
+			a.openStore.Touch(realization.ID)
 		}
 	}
 	return list
