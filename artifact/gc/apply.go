@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 )
@@ -25,10 +23,14 @@ func Collect(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 	if err != nil {
 		return nil, err
 	}
-	gone := make([][]*store.Temp, len(plan.Steps))
+	bin, err := s.NewBin()
+	if err != nil {
+		return nil, err
+	}
+	places := make([]string, len(plan.Steps))
 	for i := range plan.Steps {
 		if err = context.Cause(ctx); err == nil {
-			gone[i], err = plan.Steps[i].Apply(ctx, s)
+			places[i], err = plan.Steps[i].Apply(s, bin)
 		}
 		if err != nil {
 			plan.Steps = plan.Steps[:i]
@@ -36,7 +38,7 @@ func Collect(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 		}
 	}
 	err = errors.Join(err, l.Release())
-	return plan, errors.Join(err, plan.measureGone(gone), discard(gone))
+	return plan, errors.Join(err, plan.measureGone(places), bin.Close())
 }
 
 // Preview reads the store and plans, and changes nothing. Every size is measured.
@@ -66,18 +68,15 @@ func look(ctx context.Context, s *store.Store, o Options, roots func() ([]store.
 }
 
 // measureGone counts what was taken out and nobody has counted.
-func (p *Plan) measureGone(gone [][]*store.Temp) error {
+func (p *Plan) measureGone(places []string) error {
 	var failed error
 	p.Freed = 0
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		if s.Bytes < 0 {
 			s.Bytes = 0
-			for _, t := range gone[i] {
-				if t != nil {
-					n, err := content(t.Dir, s.Kind == Tree)
-					s.Bytes, failed = s.Bytes+n, errors.Join(failed, err)
-				}
+			if places[i] != "" {
+				s.Bytes, failed = s.measure(places[i], failed)
 			}
 		}
 		p.Freed += s.Bytes
@@ -85,46 +84,35 @@ func (p *Plan) measureGone(gone [][]*store.Temp) error {
 	return failed
 }
 
-// Apply takes what the step removes out of the store. It is in what is returned, to be closed when there is time; what was
-// not there is nil.
-func (s *Step) Apply(ctx context.Context, in *store.Store) (temps []*store.Temp, err error) {
-	var t *store.Temp
+func (s *Step) measure(place string, failed error) (int64, error) {
+	if s.Kind == Realization {
+		place += "/out"
+	}
+	n, err := content(place, s.Kind == Tree)
+	return n, errors.Join(failed, err)
+}
+
+// Apply takes what the step removes out of the store, and returns the place of its content in the bin, "" for none.
+func (s *Step) Apply(in *store.Store, bin *store.Bin) (place string, err error) {
 	switch s.Kind {
 	case Realization:
 		public := ""
 		if s.Name != "" {
 			public = s.derivation.StoreName(s.Name, s.Version)
 		}
-		t, err = in.RetireRealization(s.realization, public, s.heir)
+		place, err = bin.TakeRealization(s.realization, public, s.heir)
 	case Drv:
-		temps, err = in.RetireDerivation(s.derivation)
+		place, _, err = bin.TakeDerivation(s.derivation)
 	case Link:
 		err = in.ForgetLink(s.root)
 	default:
-		t, err = in.Retire(s.place)
+		place, err = bin.Take(s.place)
 		if err == nil && strings.HasPrefix(s.ID, "git:") {
-			var noted *store.Temp
-			noted, err = in.Retire(s.place + ".digest")
-			temps = append(temps, noted)
+			_, err = bin.Take(s.place + ".digest")
 		}
 	}
-	temps = append(temps, t)
 	if err != nil {
 		err = fmt.Errorf("collect %s %s: %w", s.Kind, s.ID, err)
 	}
-	return temps, err
-}
-
-// discard deletes what was taken out, several at once: most of it is waiting for the disk.
-func discard(gone [][]*store.Temp) error {
-	var group errgroup.Group
-	group.SetLimit(4)
-	for _, temps := range gone {
-		for _, t := range temps {
-			if t != nil {
-				group.Go(t.Close)
-			}
-		}
-	}
-	return group.Wait()
+	return place, err
 }

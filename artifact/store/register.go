@@ -100,6 +100,9 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 		if _, err := s.moveTo(stage.Dir, target); err != nil { // another may have been faster: one tree, one name
 			return err
 		}
+		if err := s.keepsContext(m); err != nil {
+			return err
+		}
 	}
 	if err := s.publishRecord(record, &r.Record); err != nil {
 		return err
@@ -111,6 +114,26 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 		return err
 	}
 	return s.syncNames()
+}
+
+// keepsContext takes a realization back that was published when what it was built with had gone: a lease that was lost must
+// not leave a result that lacks something.
+func (s *Store) keepsContext(m manifest) error {
+	for _, chosen := range m.Context {
+		for _, id := range chosen {
+			if unix.Access(s.path("realizations", id.String()), unix.F_OK) == nil {
+				continue
+			}
+			missing := &NotFoundError{"realization", id.String()}
+			bin, err := s.NewBin()
+			if err != nil {
+				return errors.Join(missing, err)
+			}
+			_, err = bin.Take(s.path("realizations", m.ID.String()))
+			return errors.Join(missing, err, bin.Close())
+		}
+	}
+	return nil
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.
