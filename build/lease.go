@@ -25,5 +25,9 @@ func Use(purpose string, p *plan.Plan) store.Use {
 
 // lease keeps everything of the plan in the store. What was seen there before may have gone, and has to be looked for again.
 func (b *Builder) lease(ctx context.Context, purpose string, p *plan.Plan) (*store.Lease, error) {
-	return b.Store.Lease(ctx, Use(purpose, p), lease.Options{Timeout: b.LockWait})
+	return b.Store.Lease(ctx, Use(purpose, p), lease.Options{Timeout: b.LockWait, Waiting: func(i lease.Info) {
+		for _, step := range p.Targets {
+			b.send(step, Event{Event: "build.phase", Phase: "lock", Text: "waiting for " + i.Holder.String()})
+		}
+	}})
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 )
@@ -21,28 +19,38 @@ func Collect(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 		return nil, err
 	}
 	defer l.Release()
-	plan, err := Preview(ctx, s, o, roots)
+	plan, err := look(ctx, s, o, roots)
 	if err != nil {
 		return nil, err
 	}
-	var gone []*store.Temp
+	bin, err := s.NewBin()
+	if err != nil {
+		return nil, err
+	}
+	places := make([]string, len(plan.Steps))
 	for i := range plan.Steps {
 		if err = context.Cause(ctx); err == nil {
-			var temps []*store.Temp
-			temps, err = plan.Steps[i].Apply(ctx, s)
-			gone = append(gone, temps...)
+			places[i], err = plan.Steps[i].Apply(s, bin)
 		}
 		if err != nil {
-			plan.cut(i)
+			plan.Steps = plan.Steps[:i]
 			break
 		}
 	}
 	err = errors.Join(err, l.Release())
-	return plan, errors.Join(err, discard(gone))
+	return plan, errors.Join(err, plan.measureGone(places), bin.Close())
 }
 
 // Preview reads the store and plans, and changes nothing. Every size is measured.
 func Preview(ctx context.Context, s *store.Store, o Options, roots func() ([]store.Root, error)) (*Plan, error) {
+	plan, err := look(ctx, s, o, roots)
+	if err != nil {
+		return nil, err
+	}
+	return plan, plan.Measure(ctx, s)
+}
+
+func look(ctx context.Context, s *store.Store, o Options, roots func() ([]store.Root, error)) (*Plan, error) {
 	others, err := roots()
 	if err != nil {
 		return nil, err
@@ -56,56 +64,55 @@ func Preview(ctx context.Context, s *store.Store, o Options, roots func() ([]sto
 			return nil, err
 		}
 	}
-	plan := New(snap, o)
-	return plan, plan.Measure(ctx, s)
+	return New(snap, o), nil
 }
 
-// cut keeps the first steps only.
-func (p *Plan) cut(n int) {
-	p.Steps, p.Freed = p.Steps[:n], 0
-	for _, step := range p.Steps {
-		p.Freed += max(step.Bytes, 0)
+// measureGone counts what was taken out and nobody has counted.
+func (p *Plan) measureGone(places []string) error {
+	var failed error
+	p.Freed = 0
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.Bytes < 0 {
+			s.Bytes = 0
+			if places[i] != "" {
+				s.Bytes, failed = s.measure(places[i], failed)
+			}
+		}
+		p.Freed += s.Bytes
 	}
+	return failed
 }
 
-// Apply takes what the step removes out of the store. It is in what is returned, to be closed when there is time; what was
-// not there is nil.
-func (s *Step) Apply(ctx context.Context, in *store.Store) (temps []*store.Temp, err error) {
-	var t *store.Temp
+func (s *Step) measure(place string, failed error) (int64, error) {
+	if s.Kind == Realization {
+		place += "/out"
+	}
+	n, err := content(place, s.Kind == Tree)
+	return n, errors.Join(failed, err)
+}
+
+// Apply takes what the step removes out of the store, and returns the place of its content in the bin, "" for none.
+func (s *Step) Apply(in *store.Store, bin *store.Bin) (place string, err error) {
 	switch s.Kind {
 	case Realization:
 		public := ""
 		if s.Name != "" {
 			public = s.derivation.StoreName(s.Name, s.Version)
 		}
-		t, err = in.RetireRealization(s.realization, public, s.heir)
+		place, err = bin.TakeRealization(s.realization, public, s.heir)
 	case Drv:
-		temps, err = in.RetireDerivation(s.derivation)
+		place, _, err = bin.TakeDerivation(s.derivation)
 	case Link:
 		err = in.ForgetLink(s.root)
 	default:
-		t, err = in.Retire(s.place)
+		place, err = bin.Take(s.place)
 		if err == nil && strings.HasPrefix(s.ID, "git:") {
-			var noted *store.Temp
-			noted, err = in.Retire(s.place + ".digest")
-			temps = append(temps, noted)
+			_, err = bin.Take(s.place + ".digest")
 		}
 	}
-	temps = append(temps, t)
 	if err != nil {
 		err = fmt.Errorf("collect %s %s: %w", s.Kind, s.ID, err)
 	}
-	return temps, err
-}
-
-// discard deletes what was taken out, several at once: most of it is waiting for the disk.
-func discard(temps []*store.Temp) error {
-	var group errgroup.Group
-	group.SetLimit(4)
-	for _, t := range temps {
-		if t != nil {
-			group.Go(t.Close)
-		}
-	}
-	return group.Wait()
+	return place, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -23,7 +22,7 @@ func (snap *Snapshot) Measure(ctx context.Context, s *store.Store) error {
 		err := each(ctx, len(list), func(first, end int) (err error) {
 			for i := first; i < end && err == nil; i++ {
 				if list[i].Bytes < 0 {
-					list[i].Bytes, err = Content(list[i].Path)
+					list[i].Bytes, err = content(list[i].Path, list[i].composed)
 				}
 			}
 			return err
@@ -35,7 +34,7 @@ func (snap *Snapshot) Measure(ctx context.Context, s *store.Store) error {
 	return each(ctx, len(snap.Realizations), func(first, end int) (err error) {
 		for i := first; i < end && err == nil; i++ {
 			if r := &snap.Realizations[i]; r.Bytes == 0 {
-				r.Bytes, err = Content(s.OutPath(r.ID))
+				r.Bytes, err = content(s.OutPath(r.ID), false)
 			}
 		}
 		return err
@@ -47,7 +46,7 @@ func (p *Plan) Measure(ctx context.Context, s *store.Store) error {
 	err := each(ctx, len(p.Steps), func(first, end int) (err error) {
 		for i := first; i < end && err == nil; i++ {
 			if step := &p.Steps[i]; step.Bytes < 0 {
-				step.Bytes, err = Content(step.path(s))
+				step.Bytes, err = content(step.path(s), step.Kind == Tree)
 			}
 		}
 		return err
@@ -59,11 +58,10 @@ func (p *Plan) Measure(ctx context.Context, s *store.Store) error {
 	return err
 }
 
-// Content is the size of a file, or of all files in a directory. A file that has other names elsewhere counts only for
-// where it was copied, not for composed trees. What vanishes meanwhile counts nothing.
-func Content(path string) (int64, error) {
+// content is the size of a file, or of all files in a directory. In a composed tree a file with other names counts where
+// they are. What vanishes meanwhile counts nothing.
+func content(path string, composed bool) (int64, error) {
 	var total int64
-	composed := filepath.Base(filepath.Dir(path)) == "trees"
 	err := filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -77,7 +75,7 @@ func Content(path string) (int64, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return total, err

@@ -40,6 +40,8 @@ type Thing struct {
 	Path  string
 	Bytes int64
 	Time  time.Time
+	// composed tells a tree whose files may be other names of those of packages.
+	composed bool
 }
 
 // Read looks at all of a store. The roots are those that the store does not know itself. A root or manifest that cannot be
@@ -74,13 +76,20 @@ func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, e
 // Contents is Read without roots and leases.
 func Contents(ctx context.Context, s *store.Store) (*Snapshot, error) {
 	snap := &Snapshot{}
-	if err := snap.readInputs(s); err != nil {
+	var realizations []artifact.RealizationID
+	var derivations, recorded []artifact.DerivationID
+	var lists errgroup.Group
+	lists.Go(func() (err error) { realizations, err = s.RealizationIDs(); return err })
+	lists.Go(func() (err error) { derivations, err = s.DerivationIDs(); return err })
+	lists.Go(func() (err error) { recorded, err = s.RecordedIDs(); return err })
+	lists.Go(func() error { return snap.readInputs(s) })
+	if err := lists.Wait(); err != nil {
 		return nil, err
 	}
-	if err := snap.readRealizations(ctx, s); err != nil {
+	if err := snap.readRealizations(ctx, s, realizations); err != nil {
 		return nil, err
 	}
-	return snap, snap.readDerivations(ctx, s)
+	return snap, snap.readDerivations(ctx, s, derivations, recorded)
 }
 
 func (snap *Snapshot) readInputs(s *store.Store) error {
@@ -100,7 +109,9 @@ func (snap *Snapshot) readInputs(s *store.Store) error {
 	}
 	trees, err := s.HostTrees()
 	for _, path := range trees {
-		snap.Trees = append(snap.Trees, thing(filepath.Base(path), path))
+		t := thing(filepath.Base(path), path)
+		t.composed = true
+		snap.Trees = append(snap.Trees, t)
 	}
 	return err
 }
@@ -117,13 +128,9 @@ func thing(name, path string) Thing {
 	return t
 }
 
-func (snap *Snapshot) readRealizations(ctx context.Context, s *store.Store) error {
-	ids, err := s.RealizationIDs()
-	if err != nil {
-		return err
-	}
+func (snap *Snapshot) readRealizations(ctx context.Context, s *store.Store, ids []artifact.RealizationID) error {
 	entries := make([]store.Entry, len(ids))
-	err = each(ctx, len(ids), func(first, end int) error {
+	err := each(ctx, len(ids), func(first, end int) error {
 		r := s.Reader()
 		for i := first; i < end; i++ {
 			e, err := r.Entry(ids[i])
@@ -134,23 +141,12 @@ func (snap *Snapshot) readRealizations(ctx context.Context, s *store.Store) erro
 		}
 		return nil
 	})
-	for _, e := range entries {
-		if !e.ID.IsZero() {
-			snap.Realizations = append(snap.Realizations, e)
-		}
-	}
+	snap.Realizations = slices.DeleteFunc(entries, func(e store.Entry) bool { return e.ID.IsZero() })
 	return err
 }
 
-func (snap *Snapshot) readDerivations(ctx context.Context, s *store.Store) error {
-	ids, err := s.DerivationIDs()
-	if err != nil {
-		return err
-	}
-	recorded, err := s.RecordedIDs()
-	if err != nil {
-		return err
-	}
+// readDerivations reads those that are stored, and adds those of which only records or realizations are there.
+func (snap *Snapshot) readDerivations(ctx context.Context, s *store.Store, ids, recorded []artifact.DerivationID) error {
 	stored := len(ids)
 	seen := make(map[artifact.DerivationID]bool, len(ids))
 	for _, id := range ids {

@@ -3,11 +3,7 @@ package store
 import (
 	"errors"
 	"io/fs"
-	"os"
-	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
 	"hdjail/artifact/tree"
@@ -75,59 +71,6 @@ func hexNames(dir string, digits int) ([]string, error) {
 		}
 	}
 	return names, err
-}
-
-// Retire takes a file or directory out of the store by one rename, into tmp/, where nobody looks for it. Closing what it
-// returns deletes it; nil if it was not there. The path is absolute, below the root.
-func (s *Store) Retire(p string) (*Temp, error) {
-	if err := s.writable(); err != nil {
-		return nil, err
-	}
-	t := &Temp{store: s, name: s.holder.TempName()}
-	t.Dir = s.path("tmp", t.name)
-	err := unix.Rename(p, t.Dir)
-	if errors.Is(err, unix.EACCES) {
-		// A directory goes to another parent only while it is writable. One that stays so after a crash is still complete.
-		if info, statErr := os.Lstat(p); statErr == nil && info.IsDir() {
-			err = errors.Join(os.Chmod(p, 0o755), unix.Rename(p, t.Dir))
-		}
-	}
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, s.denied(p, err)
-	}
-	return t, nil
-}
-
-// RetireDerivation takes a derivation out of the store, its build records first.
-func (s *Store) RetireDerivation(id artifact.DerivationID) ([]*Temp, error) {
-	records, err := s.Retire(s.path("builds", id.String()))
-	if err != nil {
-		return nil, err
-	}
-	file, err := s.Retire(s.derivationFile(id))
-	return []*Temp{records, file}, err
-}
-
-// RetireRealization takes a realization out of the store. A public path of the name that leads to it leads to the heir
-// from then on, or is removed if that is zero.
-func (s *Store) RetireRealization(id artifact.RealizationID, public string, heir artifact.RealizationID) (*Temp, error) {
-	if link := s.path("store", public); public != "" && path.Base(public) == public {
-		target, err := os.Readlink(link)
-		if err == nil && target == publicTarget(id) {
-			if heir.IsZero() {
-				err = os.Remove(link)
-			} else {
-				err = s.writeLink(link, publicTarget(heir))
-			}
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EINVAL) {
-			return nil, s.denied(link, err)
-		}
-	}
-	return s.Retire(s.path("realizations", id.String()))
 }
 
 // publicTarget is what the public path of a realization holds.

@@ -30,7 +30,7 @@ func (t *Temp) Pending(f Failure) error {
 func (s *Store) recordPending(ctx context.Context, name string) error {
 	dir := s.path("tmp", name)
 	text, err := readFile(path.Join(dir, pendingName))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) { // it may be a file that was being written
 		return nil
 	}
 	if err != nil {

@@ -92,7 +92,9 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 		return err
 	}
 	if err = s.sync(); err == nil && !exists {
-		_, err = s.moveTo(stage.Dir, s.path("realizations", m.ID.String())) // another may have been faster: one tree, one name
+		if _, err = s.moveTo(stage.Dir, s.path("realizations", m.ID.String())); err == nil { // another may have been faster: one tree, one name
+			err = s.keepsContext(m)
+		}
 	}
 	if err != nil {
 		return errors.Join(err, record.Close())
@@ -108,6 +110,26 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 		return err
 	}
 	return s.syncNames(m.Derivation)
+}
+
+// keepsContext takes a realization back that was published when what it was built with had gone: a lease that was lost must
+// not leave a result that lacks something.
+func (s *Store) keepsContext(m manifest) error {
+	for _, chosen := range m.Context {
+		for _, id := range chosen {
+			if unix.Access(s.path("realizations", id.String()), unix.F_OK) == nil {
+				continue
+			}
+			missing := &NotFoundError{"realization", id.String()}
+			bin, err := s.NewBin()
+			if err != nil {
+				return errors.Join(missing, err)
+			}
+			_, err = bin.Take(s.path("realizations", m.ID.String()))
+			return errors.Join(missing, err, bin.Close())
+		}
+	}
+	return nil
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.

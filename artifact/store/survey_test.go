@@ -179,3 +179,32 @@ func TestDamagedLease(t *testing.T) {
 	}
 	must(t, held.Release())
 }
+
+// What a dead process had taken out is deleted, and never read as what it had pending, whatever it holds.
+func TestSweepOfABin(t *testing.T) {
+	s := open(t, Options{})
+	a, err := run(s, sample("a"), map[string]string{"f": "a"})
+	must(t, err)
+	text, err := json.Marshal(Failure{Record: artifact.BuildRecord{Derivation: a.Derivation, Failure: "exit"}, Log: "log"})
+	must(t, err)
+	gone := s.holder
+	gone.Start++ // a process of our number that began at another time
+	dead := reopen(t, s.root, Options{Holder: gone})
+	bin, err := dead.NewBin()
+	must(t, err)
+	for _, name := range []string{"one", "two"} {
+		dir := s.path("sources", name)
+		must(t, os.Mkdir(dir, 0o755), os.WriteFile(dir+"/pending.json", text, 0o644), os.WriteFile(dir+"/log", nil, 0o644), os.Chmod(dir, 0o555))
+		_, err := bin.Take(dir)
+		must(t, err)
+	}
+	must(t, os.WriteFile(s.path("tmp", gone.TempName()), nil, 0o600)) // a file that was being written
+	removed, err := s.Sweep(context.Background())
+	must(t, err)
+	records, err := s.Records(a.Derivation)
+	must(t, err)
+	if len(removed) != 2 || len(records) != 1 {
+		t.Errorf("%d entries were swept, there are %d records", len(removed), len(records))
+	}
+	noTemporaries(t, s)
+}

@@ -101,13 +101,18 @@ func (p *Problem) quarantine(s *store.Store, todo *Todo) error {
 // tree again, and takes the snapshot again if the host still has that package.
 func (p *Problem) dropTrees(s *store.Store) error {
 	trees, err := s.HostTrees()
-	for _, path := range trees {
-		gone, retireErr := s.Retire(path)
-		if gone != nil {
-			retireErr = gone.Close()
-		}
-		err = errors.Join(err, retireErr)
+	if err != nil {
+		return err
 	}
+	bin, err := s.NewBin()
+	if err != nil {
+		return err
+	}
+	for _, path := range trees {
+		_, taken := bin.Take(path)
+		err = errors.Join(err, taken)
+	}
+	err = errors.Join(err, bin.Close())
 	p.Repaired = "the next build takes the snapshot again, if the host still has the package in that state"
 	return err
 }

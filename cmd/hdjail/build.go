@@ -149,7 +149,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	}
 	results, done, err := a.survey(c, b, survey{plan: p, options: options, keep: keep})
 	if err != nil || done {
-		return targets(p, results), err
+		return a.wanted(p, results), err
 	}
 	a.warnPlan(p)
 	sink, err := a.eventSink(c, p)
@@ -172,7 +172,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 			a.out.say("note: %s was built, and the matcher %s prefers what was there before", r.Step.Name(), r.Step.Matcher)
 		}
 	}
-	return targets(p, results), err
+	return a.wanted(p, results), err
 }
 
 // survey is a look at what is realized, before anything is built.
@@ -301,6 +301,17 @@ func targets(p *plan.Plan, results []build.Result) []build.Result {
 	for _, t := range p.Targets {
 		if r := results[t.Index]; r.Err == nil && len(r.Realizations) > 0 {
 			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// wanted are the results of the targets, of which it is noted that somebody has asked for them.
+func (a *app) wanted(p *plan.Plan, results []build.Result) []build.Result {
+	list := targets(p, results)
+	for _, r := range list {
+		for _, realization := range r.Realizations {
+			a.openStore.Touch(realization.ID)
 		}
 	}
 	return list

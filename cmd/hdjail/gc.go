@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -89,9 +90,13 @@ func (a *app) printPlan(c *cli.Context, plan *gc.Plan) error {
 	if c.Bool("json") {
 		return a.out.json(collected{dry, plan.Freed, append([]gc.Step{}, plan.Steps...)})
 	}
-	for _, s := range plan.Steps {
-		a.out.line("%9s  %-12s  %s  %s %s", size(s.Bytes), s.Kind, escape(s.ID), s.Name, s.Version)
-	}
+	a.out.lines(func(yield func(string) bool) {
+		for _, s := range plan.Steps {
+			if !yield(fmt.Sprintf("%9s  %-12s  %s  %s %s", size(s.Bytes), s.Kind, escape(s.ID), escape(s.Name), escape(s.Version))) {
+				return
+			}
+		}
+	})
 	done := "freed"
 	if dry {
 		done = "would free"
