@@ -25,6 +25,8 @@ type site struct {
 	printed map[string]bool
 	// steady is a spec that is built once, and lets a command run that has nothing to do.
 	steady string
+	// host begins the command line of who runs on another host; empty for this one.
+	host []string
 }
 
 // newSite makes a site whose store is, or will be, at root.
@@ -64,6 +66,7 @@ func (s *site) generation(n int) (middle, top string) {
 	s.write(middle+".yaml", fmt.Sprintf(`hdjail: 1
 name: middle
 version: %q
+limits: {memory: 1GiB}
 host: {packages: [coreutils]}
 dependencies: [{spec: base.yaml, as: BASE}]
 sources:
@@ -101,7 +104,8 @@ type process struct {
 
 // start runs hdjail beside the test.
 func (s *site) start(args ...string) *process {
-	p := &process{command: exec.Command(hdjail, append([]string{"--store", s.root}, args...)...), ended: make(chan struct{})}
+	line := append(append(append([]string{}, s.host...), hdjail, "--store", s.root), args...)
+	p := &process{command: exec.Command(line[0], line[1:]...), ended: make(chan struct{})}
 	p.description = "hdjail " + strings.Join(args, " ")
 	p.command.Stdout, p.command.Stderr = &p.out, &p.err
 	p.command.WaitDelay = 20 * time.Second // a jail that outlives its hdjail holds the pipes
