@@ -13,7 +13,7 @@ export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
 GOFLAGS_BUILD := -trimpath -buildvcs=false -tags '$(TAGS)'
 FUZZTIME      := 20s
 
-.PHONY: help build demo test bench lint fuzz clean
+.PHONY: help build demo test soak bench lint fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ test: build ## vet and test everything
 	@scripts/ensure test
 	go vet -tags '$(TAGS)' ./...
 	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
+
+soak: build ## kill, fill and starve a store a thousand times; takes an hour
+	HDJAIL_SOAK=1 go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 3h -v ./integration/crash
 
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
 	@scripts/ensure bench

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 // another time, and counts its processes from 1, all of which the kernel lets us pretend.
 func (s *site) elsewhere(name string) *site {
 	s.t.Helper()
+	needs(s.t, exec.Command("unshare", "--uts", "--mount", "--pid", "--fork", "true").Run())
 	boot := filepath.Join(s.t.TempDir(), "boot_id")
 	if err := os.WriteFile(boot, []byte(name+"\n"), 0o644); err != nil {
 		s.t.Fatal(err)

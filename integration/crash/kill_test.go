@@ -1,11 +1,9 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -36,7 +34,7 @@ func storeIn(t *testing.T) string {
 func killAtRandom(t *testing.T, s *site, rounds int) {
 	random := chance(t)
 	usual := 500 * time.Millisecond // how long a round takes, roughly
-	collects := hasGC()
+	collects := hasVerb("gc")
 	killed := 0
 	for round := range rounds {
 		middle, top := s.generation(round)
@@ -67,11 +65,15 @@ func killAtRandom(t *testing.T, s *site, rounds int) {
 		s.mustBeWhole(when+", after the next build", true)
 		s.mustBeOneEach(when)
 		s.mustLeaveNothing(victims)
+		if round%20 == 19 {
+			s.verify()
+		}
 	}
 	s.mustLeaveNoMount()
 	t.Logf("%d rounds, %d with somebody still there to be killed; a round takes %v", rounds, killed, usual.Round(time.Millisecond))
 	s.check.digested = nil
 	s.mustBeWhole("at the end", true)
+	s.verify()
 }
 
 // fleet starts eight processes.
@@ -115,10 +117,4 @@ func choose(random *rand.Rand, fleet []*process) []*process {
 		chosen = append(chosen, fleet[i])
 	}
 	return chosen
-}
-
-// hasGC tells whether this hdjail collects garbage.
-func hasGC() bool {
-	out, err := exec.Command(hdjail, "gc", "--help").CombinedOutput()
-	return err == nil && bytes.Contains(out, []byte("hdjail gc"))
 }

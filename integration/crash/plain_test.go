@@ -26,9 +26,7 @@ func plainSite(t *testing.T) (*site, *fusefs.FS) {
 		}
 	}
 	f, err := fusefs.Mount(backing, at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	needs(t, err)
 	t.Cleanup(func() {
 		if err := f.Unmount(); err != nil {
 			t.Error(err)
@@ -50,7 +48,7 @@ func TestKilledAtEveryChange(t *testing.T) {
 	s, f := plainSite(t)
 	s.run("build", s.steady)
 	random := chance(t)
-	step := rounds(12, 1)
+	step := rounds(20, 1)
 	killed := 0
 	for n := 1 + random.IntN(step); ; n += step {
 		middle, top := s.generation(n)

@@ -61,13 +61,16 @@ func (s *site) generation(n int) (middle, top string) {
 	content := fmt.Sprintln("content", n)
 	s.write(fmt.Sprint("file-", n), content)
 	s.write("fetched", "fetched "+content)
+	limits := ""
+	if n%4 == 0 { // which a cgroup holds, and that takes time
+		limits = "limits: {memory: 1GiB}\n"
+	}
 	fetched := sha256.Sum256([]byte("fetched " + content))
 	middle, top = fmt.Sprint("middle-", n), fmt.Sprint("top-", n)
 	s.write(middle+".yaml", fmt.Sprintf(`hdjail: 1
 name: middle
 version: %q
-limits: {memory: 1GiB}
-host: {packages: [coreutils]}
+%shost: {packages: [coreutils]}
 dependencies: [{spec: base.yaml, as: BASE}]
 sources:
   - {path: data}
@@ -78,7 +81,7 @@ script: |
   cat file fetched readme "$BASE_DIR/base" > "$ARTIFACT/share/d/e/middle"
   ln -s d/e/middle "$ARTIFACT/share/middle"
   echo built
-`, fmt.Sprint(n), n, fetched, s.specs))
+`, fmt.Sprint(n), limits, n, fetched, s.specs))
 	s.write(top+".yaml", fmt.Sprintf(`hdjail: 1
 name: top
 version: %q
@@ -162,6 +165,20 @@ func (s *site) mustBeWhole(when string, settled bool) {
 	if s.t.Failed() {
 		s.t.FailNow()
 	}
+}
+
+// verify has hdjail itself look at the whole store, if this one can.
+func (s *site) verify() {
+	s.t.Helper()
+	if hasVerb("verify") {
+		s.run("verify")
+	}
+}
+
+// hasVerb tells whether this hdjail has a verb that others may not have yet.
+func hasVerb(name string) bool {
+	out, err := exec.Command(hdjail, name, "--help").CombinedOutput()
+	return err == nil && bytes.Contains(out, []byte("hdjail "+name))
 }
 
 // mustBeOneEach makes sure that each derivation, all of which are deterministic, has one realization.
