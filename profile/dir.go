@@ -82,7 +82,8 @@ func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, 
 	}
 	for attempt := 1; ; attempt++ {
 		d, err := p.take(ctx, name, create)
-		gone := errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*NotFoundError))
+		// MkdirAll says that it exists when it was there a moment ago.
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.As(err, new(*NotFoundError))
 		if !create || !gone || attempt == attempts || ctx.Err() != nil {
 			return d, err
 		}

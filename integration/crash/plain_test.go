@@ -32,14 +32,16 @@ func plainSite(t *testing.T) (*site, *fusefs.FS) {
 			t.Error(err)
 		}
 	})
-	return newSite(t, filepath.Join(at, "store")), f
+	s := newSite(t, filepath.Join(at, "store"))
+	s.check.linkless = true
+	return s, f
 }
 
 // TestPlainFileSystem is TestKilledAtRandom where the file system lacks what NFS, Lustre and the like may lack.
 func TestPlainFileSystem(t *testing.T) {
 	s, _ := plainSite(t)
 	s.run("build", s.steady)
-	killAtRandom(t, s, rounds(4, 200))
+	killAtRandom(s, chance(t), rounds(4, 100))
 }
 
 // TestKilledAtEveryChange kills one process right before each change that it makes to the file system, one after the other,
