@@ -35,9 +35,10 @@ test: build ## vet and test everything
 	go vet -tags '$(TAGS)' ./...
 	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
 
-soak: ## test the properties of realizing by SOAK (10000) random worlds each
-	@scripts/ensure build
+soak: build ## random worlds by the SOAK (10000), and a thousand kills of a store; takes hours
+	@scripts/ensure test
 	CGO_ENABLED=0 go test -buildvcs=false -count=1 -timeout 0 -run Property ./build -rapid.checks=$(SOAK)
+	HDJAIL_SOAK=1 go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 3h -v ./integration/crash
 
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
 	@scripts/ensure bench

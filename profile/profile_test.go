@@ -295,6 +295,11 @@ func TestLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	gone := f.Lock.Holder
+	gone.Start++
+	if err := os.WriteFile(filepath.Join(dir, gone.TempName()), nil, 0o644); err != nil { // a lock that was set aside
+		t.Fatal(err)
+	}
 	if _, err := f.Get("p"); err != nil {
 		t.Errorf("leftovers are read with %v", err)
 	}

@@ -291,6 +291,30 @@ func TestPutBackWithoutLinks(t *testing.T) {
 	}
 }
 
+// TestCreate makes a lock with and without links: nothing else is left, and it is not made twice.
+func TestCreate(t *testing.T) {
+	for _, link := range []bool{true, false} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "lock")
+		l := &Lock{path: path, info: Info{Holder: self(t), Expiry: time.Minute}}
+		name := path
+		if link {
+			name = filepath.Join(dir, l.info.Holder.TempName())
+		}
+		must(t, l.make(name, link))
+		if info, err := Look(path); err != nil || info.Holder != l.info.Holder {
+			t.Errorf("the lock is %+v (%v)", info, err)
+		}
+		must(t, l.file.Close())
+		if err := l.make(name, link); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("made twice: %v", err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Errorf("there is %v, %v", left, err)
+		}
+	}
+}
+
 // TestCoarseTimes is a lock that follows another one on a file system with coarse times that gave it the same inode.
 func TestCoarseTimes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
@@ -329,6 +353,8 @@ func TestSweepLocks(t *testing.T) {
 		must(t, err, os.WriteFile(filepath.Join(dir, name), text, 0o644))
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "new"), nil, 0o644), os.Mkdir(filepath.Join(dir, "directory"), 0o755))
+	long := time.Now().Add(-2 * emptyExpiry)
+	must(t, os.WriteFile(filepath.Join(dir, "old"), nil, 0o644), os.Chtimes(filepath.Join(dir, "old"), long, long))
 	kept := []string{"away", "directory", "live", "new", h.TempName(), away.TempName()}
 	for _, name := range append(kept[4:], gone.TempName()) {
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))

@@ -100,11 +100,28 @@ func Sweep(dir string, self Holder) error {
 			if self.Abandoned(e.Name()) {
 				_ = os.Remove(w.path) // or another did
 			}
-		case e.Type().IsRegular() && w.stale():
+		case e.Type().IsRegular() && (w.stale() || w.empty() && w.olderThan(emptyExpiry)):
 			failed = append(failed, w.takeOver())
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// emptyExpiry is how long a lock without content stays that nobody waits for.
+const emptyExpiry = time.Hour
+
+func (w *watch) empty() bool { return w.seen.Ino != 0 && w.seen.Size == 0 }
+
+// olderThan compares the time of the file with that of one made now, so that the file system's clock alone counts.
+func (w *watch) olderThan(age time.Duration) bool {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(w.path), w.self.TempName()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	info, err := f.Stat()
+	return err == nil && info.ModTime().Sub(time.Unix(w.seen.Mtim.Unix())) > age
 }
 
 // Look reads the lock file at path. No file gives an error that is fs.ErrNotExist.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
@@ -153,7 +154,11 @@ func (a *app) hostPackages() (*hostpkgs.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.openHost, err = hostpkgs.New(hostpkgs.Config{Database: database, Dir: s.HostDir(),
+	self, err := lease.Self()
+	if err != nil {
+		return nil, err
+	}
+	a.openHost, err = hostpkgs.New(hostpkgs.Config{Database: database, Dir: s.HostDir(), TempName: self.TempName, Abandoned: self.Abandoned,
 		Digest: func(ctx context.Context, dir string) (string, error) {
 			digest, err := tree.DigestPath(ctx, dir)
 			return digest.String(), err

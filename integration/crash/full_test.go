@@ -99,9 +99,7 @@ func (s *site) afterFull(p *process, when string, free func(), specs ...string) 
 func smallSite(t *testing.T) (*site, string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("hdjail-test", dir, "tmpfs", 0, "size=64m,mode=755"); err != nil {
-		t.Fatal(err)
-	}
+	needs(t, unix.Mount("hdjail-test", dir, "tmpfs", 0, "size=64m,mode=755"))
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
 			t.Error(err)

@@ -1,11 +1,9 @@
 package crash
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,9 +13,12 @@ import (
 // moment that nobody chose. The others do not notice; the store is whole, nothing that was finished is lost, and the next
 // command finds or builds everything.
 func TestKilledAtRandom(t *testing.T) {
-	s := newSite(t, storeIn(t))
-	s.run("build", s.steady)
-	killAtRandom(t, s, rounds(40, 1000))
+	random := chance(t)
+	for range rounds(1, 10) { // a small store is looked at in less time
+		s := newSite(t, storeIn(t))
+		s.run("build", s.steady)
+		killAtRandom(s, random, rounds(40, 100))
+	}
 }
 
 // storeIn is the path of a store that is removed at the end.
@@ -33,10 +34,9 @@ func storeIn(t *testing.T) string {
 	return filepath.Join(dir, "store")
 }
 
-func killAtRandom(t *testing.T, s *site, rounds int) {
-	random := chance(t)
+func killAtRandom(s *site, random *rand.Rand, rounds int) {
 	usual := 500 * time.Millisecond // how long a round takes, roughly
-	collects := hasGC()
+	collects := hasVerb("gc")
 	killed := 0
 	for round := range rounds {
 		middle, top := s.generation(round)
@@ -67,11 +67,15 @@ func killAtRandom(t *testing.T, s *site, rounds int) {
 		s.mustBeWhole(when+", after the next build", true)
 		s.mustBeOneEach(when)
 		s.mustLeaveNothing(victims)
+		if round%20 == 19 {
+			s.verify()
+		}
 	}
 	s.mustLeaveNoMount()
-	t.Logf("%d rounds, %d with somebody still there to be killed; a round takes %v", rounds, killed, usual.Round(time.Millisecond))
+	s.t.Logf("%d rounds, %d with somebody still there to be killed; a round takes %v", rounds, killed, usual.Round(time.Millisecond))
 	s.check.digested = nil
 	s.mustBeWhole("at the end", true)
+	s.verify()
 }
 
 // fleet starts eight processes.
@@ -115,10 +119,4 @@ func choose(random *rand.Rand, fleet []*process) []*process {
 		chosen = append(chosen, fleet[i])
 	}
 	return chosen
-}
-
-// hasGC tells whether this hdjail collects garbage.
-func hasGC() bool {
-	out, err := exec.Command(hdjail, "gc", "--help").CombinedOutput()
-	return err == nil && bytes.Contains(out, []byte("hdjail gc"))
 }

@@ -57,3 +57,15 @@ func rounds(few, many int) int {
 	}
 	return few
 }
+
+// needs ends a test that cannot run here, which where no test may be skipped is a failure.
+func needs(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if os.Getenv("HDJAIL_TEST_NO_SKIP") != "" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}

@@ -26,22 +26,22 @@ func plainSite(t *testing.T) (*site, *fusefs.FS) {
 		}
 	}
 	f, err := fusefs.Mount(backing, at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	needs(t, err)
 	t.Cleanup(func() {
 		if err := f.Unmount(); err != nil {
 			t.Error(err)
 		}
 	})
-	return newSite(t, filepath.Join(at, "store")), f
+	s := newSite(t, filepath.Join(at, "store"))
+	s.check.linkless = true
+	return s, f
 }
 
 // TestPlainFileSystem is TestKilledAtRandom where the file system lacks what NFS, Lustre and the like may lack.
 func TestPlainFileSystem(t *testing.T) {
 	s, _ := plainSite(t)
 	s.run("build", s.steady)
-	killAtRandom(t, s, rounds(4, 200))
+	killAtRandom(s, chance(t), rounds(4, 100))
 }
 
 // TestKilledAtEveryChange kills one process right before each change that it makes to the file system, one after the other,
@@ -50,7 +50,7 @@ func TestKilledAtEveryChange(t *testing.T) {
 	s, f := plainSite(t)
 	s.run("build", s.steady)
 	random := chance(t)
-	step := rounds(12, 1)
+	step := rounds(20, 1)
 	killed := 0
 	for n := 1 + random.IntN(step); ; n += step {
 		middle, top := s.generation(n)

@@ -25,6 +25,8 @@ type site struct {
 	printed map[string]bool
 	// steady is a spec that is built once, and lets a command run that has nothing to do.
 	steady string
+	// host begins the command line of who runs on another host; empty for this one.
+	host []string
 }
 
 // newSite makes a site whose store is, or will be, at root.
@@ -59,12 +61,16 @@ func (s *site) generation(n int) (middle, top string) {
 	content := fmt.Sprintln("content", n)
 	s.write(fmt.Sprint("file-", n), content)
 	s.write("fetched", "fetched "+content)
+	limits := ""
+	if n%4 == 0 { // which a cgroup holds, and that takes time
+		limits = "limits: {memory: 1GiB}\n"
+	}
 	fetched := sha256.Sum256([]byte("fetched " + content))
 	middle, top = fmt.Sprint("middle-", n), fmt.Sprint("top-", n)
 	s.write(middle+".yaml", fmt.Sprintf(`hdjail: 1
 name: middle
 version: %q
-host: {packages: [coreutils]}
+%shost: {packages: [coreutils]}
 dependencies: [{spec: base.yaml, as: BASE}]
 sources:
   - {path: data}
@@ -75,7 +81,7 @@ script: |
   cat file fetched readme "$BASE_DIR/base" > "$ARTIFACT/share/d/e/middle"
   ln -s d/e/middle "$ARTIFACT/share/middle"
   echo built
-`, fmt.Sprint(n), n, fetched, s.specs))
+`, fmt.Sprint(n), limits, n, fetched, s.specs))
 	s.write(top+".yaml", fmt.Sprintf(`hdjail: 1
 name: top
 version: %q
@@ -101,7 +107,8 @@ type process struct {
 
 // start runs hdjail beside the test.
 func (s *site) start(args ...string) *process {
-	p := &process{command: exec.Command(hdjail, append([]string{"--store", s.root}, args...)...), ended: make(chan struct{})}
+	line := append(append(append([]string{}, s.host...), hdjail, "--store", s.root), args...)
+	p := &process{command: exec.Command(line[0], line[1:]...), ended: make(chan struct{})}
 	p.description = "hdjail " + strings.Join(args, " ")
 	p.command.Stdout, p.command.Stderr = &p.out, &p.err
 	p.command.WaitDelay = 20 * time.Second // a jail that outlives its hdjail holds the pipes
@@ -158,6 +165,20 @@ func (s *site) mustBeWhole(when string, settled bool) {
 	if s.t.Failed() {
 		s.t.FailNow()
 	}
+}
+
+// verify has hdjail itself look at the whole store, if this one can.
+func (s *site) verify() {
+	s.t.Helper()
+	if hasVerb("verify") {
+		s.run("verify")
+	}
+}
+
+// hasVerb tells whether this hdjail has a verb that others may not have yet.
+func hasVerb(name string) bool {
+	out, err := exec.Command(hdjail, name, "--help").CombinedOutput()
+	return err == nil && bytes.Contains(out, []byte("hdjail "+name))
 }
 
 // mustBeOneEach makes sure that each derivation, all of which are deterministic, has one realization.
