@@ -159,7 +159,7 @@ func (a *app) resolveID(ctx context.Context, s *store.Store, text string) (store
 	return ref, err
 }
 
-// resolve is resolveID with the plan of a spec, nil for anything else.
+// resolve is resolveID, and the plan if the text is a spec, else nil.
 func (a *app) resolve(ctx context.Context, s *store.Store, text string) (store.Ref, *plan.Plan, error) {
 	path := a.absolute(text)
 	name := storeName(s, path, "")
