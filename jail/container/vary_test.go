@@ -44,8 +44,8 @@ func TestVary(t *testing.T) {
 		t.Errorf("unvaried: host name %q, %d processors; want localhost, %d", host, cpus, own.Count())
 	}
 	host, varied, cpus := vary(t, r, jail.Vary{Hostname: "check-1", CPUs: []int{first}, SkipPIDs: 1000})
-	if host != "check-1" || cpus != 1 || varied != pid+1000 {
-		t.Errorf("varied: host name %q, %d processors, process %d; want check-1, 1, %d", host, cpus, varied, pid+1000)
+	if host != "check-1" || cpus != 1 || varied <= 1000 || pid > 1000 {
+		t.Errorf("varied: host name %q, %d processors, process %d; want check-1, 1, one above 1000", host, cpus, varied)
 	}
 }
 
