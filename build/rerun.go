@@ -2,11 +2,14 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"hdjail/artifact"
 	"hdjail/artifact/tree"
+	"hdjail/build/jailplan"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/jail"
 )
@@ -41,6 +44,32 @@ type rerunning struct {
 	Reran
 }
 
+// TaskOf returns the task of a step's build that uses just these realizations of what is below it. They are in the store. A
+// dependency without one gives *Unrealized.
+func (b *Builder) TaskOf(p *plan.Plan, step *plan.Step, chosen map[artifact.DerivationID][]artifact.RealizationID) (Task, error) {
+	s := newSchedule(b, p, Options{Jobs: 1, CPUs: max(b.CPUs, 1)})
+	s.shown = make([]jailplan.Dependency, len(p.Steps))
+	for i, below := range p.Steps {
+		s.results[i].Step = below
+		for _, id := range chosen[below.ID] {
+			r, err := b.Store.Realization(id)
+			if err != nil {
+				return Task{}, fmt.Errorf("realize %s: %w", below.Name(), err)
+			}
+			s.results[i].Realizations = append(s.results[i].Realizations, r)
+		}
+		s.show(&s.results[i])
+	}
+	for _, dep := range step.Dependencies {
+		if len(chosen[dep.ID]) == 0 {
+			return Task{}, &Unrealized{ID: dep.ID, Name: dep.Name()}
+		}
+	}
+	t := s.task(step, 0)
+	t.Closure = s.closure(step)
+	return t, nil
+}
+
 // Rerun runs the build of a task, whatever there is already, and registers what comes out as the result of a check, which
 // no matcher but exact selects while only checks gave it. A build that failed is a *Failure, and has a build record.
 func (b *Builder) Rerun(ctx context.Context, t Task, o Rerun) (Reran, error) {
@@ -51,7 +80,13 @@ func (b *Builder) Rerun(ctx context.Context, t Task, o Rerun) (Reran, error) {
 		return Reran{}, err
 	}
 	defer lock.Release()
+	started := b.Now()
 	err = b.run(ctx, t, lock)
+	result := Result{Step: t.Step, Err: err, Duration: b.Now().Sub(started)}
+	if err == nil {
+		result.Realizations = []artifact.Realization{t.rerun.Realization}
+	}
+	b.report(&result)
 	return t.rerun.Reran, err
 }
 

@@ -36,7 +36,7 @@ type Shell struct {
 // Shell realizes what the step depends on, places its sources and runs the visit's command in the jail that the build
 // would have. Nothing is registered, and what the visit leaves is removed.
 func (b *Builder) Shell(ctx context.Context, p *plan.Plan, step *plan.Step, v Shell) (result jail.Result, err error) {
-	t, err := b.Prepare(ctx, p, step)
+	t, err := b.prepareTask(ctx, p, step)
 	if err != nil {
 		return result, err
 	}
@@ -84,8 +84,8 @@ func ownedBy(dir string, uid int) bool {
 	return unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == uid
 }
 
-// Prepare realizes everything in the plan but the step itself, and returns the task of its build.
-func (b *Builder) Prepare(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
+// prepareTask realizes everything in the plan but the step itself.
+func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
 	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1)})
 	if err := s.survey(ctx, p); err != nil {
 		return Task{}, err
