@@ -16,6 +16,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 	if len(args) > 1 && args[1] == completeVerb {
 		return a.complete(program, args[2:])
 	}
+	if len(args) > 1 && args[1] == checkVerb {
+		return a.checkRun(ctx)
+	}
 	args, err := arrange(program, args)
 	if err != nil {
 		return err
@@ -74,7 +77,7 @@ func (a *app) cli() *cli.App {
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
 		Commands: []*cli.Command{
-			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
+			buildCommand(a), checkCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
 			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},
