@@ -262,7 +262,7 @@ func (c *Checker) compareTrace(r *Report, run *Run, first *audit.Audit) error {
 	if first == nil {
 		return nil
 	}
-	if d := trace.Compare(first, a); !d.Equal() {
+	if d := trace.Compare(trace.Settle(first, a)); !d.Equal() {
 		run.Trace = &d
 		r.Traces++
 	}

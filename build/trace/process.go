@@ -28,16 +28,19 @@ type command struct {
 }
 
 func newRun(a *audit.Audit) run {
-	r := run{pids: map[string]bool{}, commands: make([]command, len(a.Processes))}
-	for i, p := range a.Processes {
+	r := run{pids: map[string]bool{}}
+	for _, p := range a.Processes {
 		r.pids[strconv.Itoa(p.PID)] = true
+		if p.Cwd == "" {
+			continue // a copy of its parent that executed nothing; whether it is on record depends on who was faster
+		}
 		c := command{cwd: hideTemporary(p.Cwd)}
 		for _, arg := range p.Argv {
 			c.argv = append(c.argv, hideTemporary(arg))
 		}
 		c.key = strings.Join(append(slices.Clone(c.argv), c.cwd), "\x00") // arguments have no NUL
 		c.shape = eachNumber(c.key, func(n string) string { c.numbers = append(c.numbers, n); return "0" })
-		r.commands[i] = c
+		r.commands = append(r.commands, c)
 	}
 	return r
 }

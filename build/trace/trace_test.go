@@ -40,8 +40,9 @@ func TestCompareProcesses(t *testing.T) {
 			b: []audit.Process{process(300, "cc -O2 -o x2", "/"), process(345, "mv c345 -O2", "/")}},
 		{name: "no id in one run", a: []audit.Process{process(120, "rm c120", "/")}, b: []audit.Process{process(345, "rm c121", "/")},
 			want: []string{"- process rm c<pid>  in /", "+ process rm c121  in /"}},
-		{name: "arguments do not run together", a: []audit.Process{{Argv: []string{"a b"}}}, b: []audit.Process{{Argv: []string{"a", "b"}}},
-			want: []string{"- process a b  in ", "+ process a b  in "}},
+		{name: "arguments do not run together", a: []audit.Process{{Argv: []string{"a b"}, Cwd: "/"}}, b: []audit.Process{{Argv: []string{"a", "b"}, Cwd: "/"}},
+			want: []string{"- process a b  in /", "+ process a b  in /"}},
+		{name: "a copy that executed nothing", a: []audit.Process{{PID: 1, Argv: []string{"sh"}, Orphan: true}}},
 	} {
 		d := Compare(&audit.Audit{Processes: test.a}, &audit.Audit{Processes: test.b})
 		if diff := cmp.Diff(test.want, d.Lines()); diff != "" || d.Equal() != (test.want == nil) {
