@@ -11,14 +11,16 @@ import (
 // minRandom is the length of the shortest name that is taken for a random one: mktemp(1) makes no shorter ones.
 const minRandom = 6
 
-// Settle returns copies of two audits without what chance decides anew in every run, for Compare. A name of six or more bytes
-// that only one of the runs made in the jail's own areas, as configure makes ./confXXXXXX, reads "*" in arguments and
-// directories. A path that leads elsewhere is the one where it leads: a shell whose look at /usr/bin/sed is interrupted by
+// Settle returns copies of two audits without what chance decides anew in every run, for Compare. In commands that have no
+// partner otherwise, a name of six or more bytes that only one of the runs made in the jail's own areas, as configure makes
+// ./confXXXXXX, reads "*"; commands that have one are left out. A path that leads elsewhere is the one where it leads: a shell whose look at /usr/bin/sed is interrupted by
 // the end of a child goes on with the next directory of its PATH, and finds the same program as /bin/sed.
 func Settle(a, b *audit.Audit) (*audit.Audit, *audit.Audit) {
 	madeA, namesA := ownNames(a)
 	madeB, namesB := ownNames(b)
-	return settle(a, madeA, namesB), settle(b, madeB, namesA)
+	first, second := newRun(a), newRun(b)
+	cancel(&first, &second) // before names are hidden, as they may hold process ids
+	return settle(a, first.commands, madeA, namesB), settle(b, second.commands, madeB, namesA)
 }
 
 // ownNames are the names, of files and directories, that a run made in the jail's own areas, and all that it asked for there.
@@ -41,11 +43,22 @@ func ownNames(a *audit.Audit) (made, all map[string]bool) {
 	return made, all
 }
 
-func settle(a *audit.Audit, made, others map[string]bool) *audit.Audit {
+// settle copies an audit. The commands are those of its processes that have a directory, in their order; without one a process
+// is no command, but its id stays one.
+func settle(a *audit.Audit, commands []command, made, others map[string]bool) *audit.Audit {
 	copied := *a
 	copied.Processes, copied.Accesses = slices.Clone(a.Processes), slices.Clone(a.Accesses)
 	for i := range copied.Processes {
 		p := &copied.Processes[i]
+		if p.Cwd == "" {
+			continue
+		}
+		paired := commands[0].paired
+		commands = commands[1:]
+		if paired {
+			p.Cwd = ""
+			continue
+		}
 		p.Argv, p.Cwd = slices.Clone(p.Argv), hideNames(p.Cwd, made, others)
 		for j, arg := range p.Argv {
 			p.Argv[j] = hideNames(arg, made, others)

@@ -22,6 +22,12 @@ func configured(name string, more ...audit.Access) *audit.Audit {
 	}
 }
 
+// withPid is a run of a shell that makes a file with its process id in the name.
+func withPid(name string, pid int) *audit.Audit {
+	return &audit.Audit{Processes: []audit.Process{process(pid, "sh configure", "/build"), process(pid+1, "ln -s x "+name, "/build")},
+		Accesses: []audit.Access{{Op: policies.OpCreate, Path: "/build/" + name, Verdict: policies.Allowed}}}
+}
+
 func TestSettle(t *testing.T) {
 	failed := audit.Access{Op: policies.OpCreate, Path: "/build/conf00", Errno: int(syscall.EACCES), Verdict: policies.Denied}
 	for _, test := range []struct {
@@ -38,6 +44,7 @@ func TestSettle(t *testing.T) {
 				"+ process echo x=$(*)  in /build\n+ process mawk -f ./*/subs.awk  in /build\n+ process pwd  in /build/*\n"},
 		{name: "a name that could not be made stays", a: &audit.Audit{Processes: []audit.Process{process(1, "rm conf00", "/build")}, Accesses: []audit.Access{failed}},
 			b: &audit.Audit{}, want: "- process rm conf00  in /build\n"},
+		{name: "names with process ids", a: withPid("conf9", 9), b: withPid("conf2200", 2200)},
 		{name: "links", a: &audit.Audit{Accesses: []audit.Access{{Op: policies.OpExec, Path: "/bin/sed", Resolved: "/usr/bin/sed"}, {Op: policies.OpExec, Path: "/usr/bin/sed"}}},
 			b: &audit.Audit{Accesses: []audit.Access{{Op: policies.OpExec, Path: "/usr/bin/sed"}}}},
 	} {
