@@ -18,8 +18,8 @@ import (
 // depend on.
 type Rerun struct {
 	Vary jail.Vary
-	// Reorder has the directories of the sources list their entries in another order.
-	Reorder bool
+	// Reorder, unless 0, has the directories of the sources list their entries in another order, a different one for each number.
+	Reorder byte
 	// Scratch is a directory, outside the store, in which the run works; empty for the store.
 	Scratch string
 	// Expected is the tree that should come out. With Keep, the build directory of a run that leaves another one is kept.
@@ -120,10 +120,10 @@ func (r *run) closePlace() error {
 
 // reorder changes the order of the sources in dir if this is a rerun that wants it.
 func (r *run) reorder(ctx context.Context, dir *os.File) (err error) {
-	if r.t.rerun == nil || !r.t.rerun.Reorder {
+	if r.t.rerun == nil || r.t.rerun.Reorder == 0 {
 		return nil
 	}
-	r.t.rerun.Reordered, err = sources.Reorder(ctx, dir)
+	r.t.rerun.Reordered, err = sources.Reorder(ctx, dir, r.t.rerun.Reorder)
 	return err
 }
 

@@ -38,7 +38,7 @@ func TestRerun(t *testing.T) {
 	s := newSite(t, map[string]string{"lib.yaml": minimal("lib"), "app.yaml": minimal("app", "lib")})
 	first, rerun := rerunOf(t, s, "app")
 	vary := jail.Vary{Hostname: "check-1", CPUs: []int{0}, SkipPIDs: 7}
-	again, err := rerun(Rerun{Vary: vary, Reorder: true, Expected: first.Tree, Keep: true})
+	again, err := rerun(Rerun{Vary: vary, Reorder: 1, Expected: first.Tree, Keep: true})
 	if err != nil {
 		t.Fatal(err)
 	}

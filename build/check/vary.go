@@ -81,7 +81,7 @@ func (m Machine) vary(i int, mode policies.Mode) (Caller, build.Rerun) {
 	if m.Root {
 		c.Hostname = "caller-" + name
 	}
-	r := build.Rerun{Reorder: true, Vary: jail.Vary{Hostname: name, SkipPIDs: 211 + 307*i%3001}}
+	r := build.Rerun{Reorder: byte(1 + i%255), Vary: jail.Vary{Hostname: name, SkipPIDs: 211 + 307*i%3001}}
 	if n := len(m.CPUs); n > 1 {
 		r.Vary.CPUs = m.CPUs[:n-1-i%(n-1)]
 	}

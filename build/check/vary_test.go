@@ -15,7 +15,7 @@ func TestVary(t *testing.T) {
 	hosts := map[string]bool{}
 	for i, want := range processors {
 		c, r := m.vary(i, policies.ModeHide)
-		if len(r.Vary.CPUs) != want || r.Vary.SkipPIDs == 0 || !r.Reorder || hosts[r.Vary.Hostname] || c.Hostname == r.Vary.Hostname {
+		if len(r.Vary.CPUs) != want || r.Vary.SkipPIDs == 0 || r.Reorder == 0 || hosts[r.Vary.Hostname] || c.Hostname == r.Vary.Hostname {
 			t.Errorf("run %d: %+v, %+v", i, c, r)
 		}
 		hosts[r.Vary.Hostname] = true

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact/tree"
@@ -18,9 +20,9 @@ import (
 var errFixed = errors.New("the file system has an order of its own")
 
 // Reorder makes every directory below dir, which nobody else changes, list its entries in another order: as if they had
-// been made in another one. Contents and times stay. It reports false when nothing changed, because no directory has
+// been made in another one, which follows from seed. Contents and times stay. It reports false when nothing changed, because no directory has
 // several entries, or because the file system orders them by their names, as ext4 does.
-func Reorder(ctx context.Context, dir *os.File) (changed bool, err error) {
+func Reorder(ctx context.Context, dir *os.File, seed byte) (changed bool, err error) {
 	err = tree.Walk(ctx, dir, false, func(n *tree.Node) error {
 		if n.Kind != tree.Directory {
 			return nil
@@ -35,7 +37,7 @@ func Reorder(ctx context.Context, dir *os.File) (changed bool, err error) {
 		}
 		f := os.NewFile(uintptr(fd), n.Path)
 		defer f.Close()
-		moved, err := reorderOne(f)
+		moved, err := reorderOne(f, seed)
 		changed = changed || moved
 		return errors.Join(err, unix.UtimesNanoAt(fd, ".", []unix.Timespec{n.Stat.Atim, n.Stat.Mtim}, 0))
 	})
@@ -48,14 +50,18 @@ func Reorder(ctx context.Context, dir *os.File) (changed bool, err error) {
 	return changed, nil
 }
 
-// reorderOne takes every entry out of a directory and puts it back: in the order in which they are listed, and if that is
-// how they were made, in the opposite one.
-func reorderOne(dir *os.File) (changed bool, err error) {
+// reorderOne takes every entry out of a directory and puts it back: in an order that has nothing to do with the one in which
+// they are listed, or in the opposite one if that happens to be how they were made.
+func reorderOne(dir *os.File, seed byte) (changed bool, err error) {
 	before, err := listed(dir)
 	if err != nil || len(before) < 2 {
 		return false, err
 	}
 	order := slices.Clone(before)
+	slices.SortFunc(order, func(a, b string) int {
+		x, y := blake3.Sum256(append([]byte{seed}, a...)), blake3.Sum256(append([]byte{seed}, b...))
+		return bytes.Compare(x[:], y[:])
+	})
 	for range 2 {
 		if err := putBack(dir, order); err != nil {
 			return false, err

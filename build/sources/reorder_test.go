@@ -72,7 +72,7 @@ func TestReorder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			changed, err := Reorder(context.Background(), f)
+			changed, err := Reorder(context.Background(), f, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

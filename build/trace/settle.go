@@ -8,12 +8,9 @@ import (
 	"hdjail/policies/audit"
 )
 
-// minRandom is the length of the shortest name that is taken for a random one: mktemp(1) makes no shorter ones.
-const minRandom = 6
-
 // Settle returns copies of two audits without what chance decides anew in every run, for Compare. In commands that have no
-// partner otherwise, a name of six or more bytes that only one of the runs made in the jail's own areas, as configure makes
-// ./confXXXXXX, reads "*"; commands that have one are left out. A path that leads elsewhere is the one where it leads: a shell whose look at /usr/bin/sed is interrupted by
+// partner otherwise, a name that only one of the runs made in the jail's own areas, as configure makes ./confXXXXXX, reads "*";
+// commands that have one are left out. A path that leads elsewhere is the one where it leads: a shell whose look at /usr/bin/sed is interrupted by
 // the end of a child goes on with the next directory of its PATH, and finds the same program as /bin/sed.
 func Settle(a, b *audit.Audit) (*audit.Audit, *audit.Audit) {
 	madeA, namesA := ownNames(a)
@@ -36,7 +33,7 @@ func ownNames(a *audit.Audit) (made, all map[string]bool) {
 		for _, name := range names {
 			all[name] = true
 		}
-		if name := names[len(names)-1]; x.Errno == 0 && x.Op.Changes() && len(name) >= minRandom {
+		if name := names[len(names)-1]; x.Errno == 0 && x.Op.Changes() {
 			made[name] = true
 		}
 	}
