@@ -27,8 +27,8 @@ type processes struct {
 	groups   map[int]*group
 	programs []audit.Process
 	ran      []bool // by ID, of the programs: whether it was executed in the jail, as far as is known
-	poll     int // epoll, -1 where pidfds cannot be had
-	seen     int // calls since somebody looked for processes that have ended
+	poll     int    // epoll, -1 where pidfds cannot be had
+	seen     int    // calls since somebody looked for processes that have ended
 }
 
 // task is one thread. fd tells when its id is free; -1 where that cannot be told, and then the task is not remembered.
