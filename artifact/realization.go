@@ -134,6 +134,8 @@ type BuildRecord struct {
 	// Realization and Tree are zero for a failure.
 	Realization RealizationID `json:"realization,omitzero"`
 	Tree        TreeDigest    `json:"tree,omitzero"`
+	// Jobs is what $JOBS was, 0 where that is not known.
+	Jobs int `json:"jobs,omitempty"`
 	// Limits are those in force, by name: bytes, processes, processors or nanoseconds.
 	Limits map[string]float64 `json:"limits,omitempty"`
 	// PeakMemory is in bytes, 0 where nobody counted.

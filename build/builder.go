@@ -78,6 +78,8 @@ type Task struct {
 	Rebuild bool
 	// registering is called when the build is over and its result only has to reach the disk; nil for nobody.
 	registering func()
+	// rerun is the check that the run is for; nil for none.
+	rerun *rerunning
 }
 
 // Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it

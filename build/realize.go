@@ -44,7 +44,7 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 		o.CPUs = b.CPUs
 	}
 	o.Jobs, o.CPUs = max(o.Jobs, 1), max(o.CPUs, 1)
-	if !o.DryRun {
+	if !o.DryRun && !o.RealizedOnly {
 		held, err := b.lease(ctx, "build", p)
 		if err != nil {
 			return nil, err

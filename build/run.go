@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,8 @@ type run struct {
 	limits  jail.Limits
 	result  jail.Result
 	record  *recording.Record
+	// elsewhere is the directory of the scratch if that is not in temp.
+	elsewhere string
 }
 
 // newRun makes the scratch, and opens the log in it.
@@ -50,7 +53,11 @@ func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
 	if r.temp, err = b.Store.NewTemp(); err != nil {
 		return nil, err
 	}
-	if r.scratch, err = b.Runner.Scratch(ctx, r.temp.Dir); err != nil {
+	place, err := r.place()
+	if err != nil {
+		return nil, err
+	}
+	if r.scratch, err = b.Runner.Scratch(ctx, place); err != nil {
 		return nil, err
 	}
 	if err := makeOut(r.scratch); err != nil {
@@ -81,6 +88,7 @@ func (r *run) close() error {
 	if r.temp != nil {
 		errs = append(errs, r.temp.Close())
 	}
+	errs = append(errs, r.closePlace())
 	errs = append(errs, r.scratch.Close()) // its uid may be leased again once nothing of it is left
 	return errors.Join(errs...)
 }
@@ -105,7 +113,7 @@ func (r *run) placeSources(ctx context.Context) error {
 			return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 		}
 	}
-	return nil
+	return r.reorder(ctx, dir)
 }
 
 // plan composes the host packages and decides what the jail looks like.
@@ -119,7 +127,9 @@ func (r *run) plan(ctx context.Context) (jail.Config, error) {
 		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
 	r.view = view
-	return jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: r.limits, Jobs: r.t.Jobs}.Config()
+	config, err := jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: r.limits, Jobs: r.t.Jobs}.Config()
+	r.vary(&config)
+	return config, err
 }
 
 // view is what a build sees.
@@ -198,9 +208,12 @@ func (r *run) register(ctx context.Context, collected collect.Result, result jai
 	if err != nil {
 		return id, err
 	}
-	_, err = r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
+	stored, err := r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
 		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Bytes: collected.Stats.Bytes, Log: r.logPath(), Audit: audit, Record: record})
-	return id, err
+	if err != nil {
+		return id, err
+	}
+	return id, r.registered(stored)
 }
 
 // reachesHost reports whether the build could have passed a descriptor of its output to a process outside, through a socket
@@ -218,7 +231,7 @@ func (r *run) buildRecord() artifact.BuildRecord {
 			limits[name] = value
 		}
 	}
-	record := artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: "build", Mode: string(r.t.Step.Mode), Start: r.started,
+	record := artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: r.purpose(), Jobs: r.t.Jobs, Mode: string(r.t.Step.Mode), Start: r.started,
 		End: r.b.Now(), Builder: r.b.Identity, Context: r.t.Context, Limits: limits, PeakMemory: r.result.Usage.PeakMemory,
 		LogBytes: r.log.written}
 	if r.recorded() {
@@ -262,7 +275,8 @@ func (r *run) keep() (string, error) {
 		return "", err
 	}
 	for _, dir := range []string{r.scratch.Build(), r.scratch.Out()} {
-		if err := os.Rename(dir, filepath.Join(kept, filepath.Base(dir))); err != nil {
+		err := os.Rename(dir, filepath.Join(kept, filepath.Base(dir)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // an output that was registered is there no more
 			return kept, err
 		}
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	// Dir is the directory in the jail that the command starts in.
 	Dir    string `json:"dir"`
 	Limits Limits `json:"limits"`
+	// Vary changes what no build should depend on, for checks; the zero value is what every other jail has.
+	Vary Vary `json:"vary,omitzero"`
 	// Host keeps the caller's ids and, for root, the file capabilities: `hdjail run` in modes log and off only.
 	Host bool `json:"host,omitempty"`
 	// Stdio are the command's streams. Stdin nil is /dev/null.
@@ -49,6 +51,23 @@ type Config struct {
 	// Log takes what the command does with files; nil for no record. In mode off there is none.
 	Log *observe.Log `json:"-"`
 }
+
+// Vary is how a jail differs from others of the same layout.
+type Vary struct {
+	// Hostname is the name of the jail's host; empty is DefaultHostname.
+	Hostname string `json:"hostname,omitempty"`
+	// CPUs are the numbers of the processors that the command starts with, sorted; none for the caller's.
+	CPUs []int `json:"cpus,omitempty"`
+	// SkipPIDs is how many process numbers are passed over before the command gets one, at most MaxSkipPIDs.
+	SkipPIDs int `json:"skip_pids,omitempty"`
+}
+
+// Bounds of Vary, and what it changes.
+const (
+	DefaultHostname = "localhost"
+	MaxSkipPIDs     = 4096
+	MaxCPU          = 8191 // the highest number that a kernel can be configured for on any machine (NR_CPUS)
+)
 
 // Limits bound one run. 0 is no limit of ours.
 type Limits struct {

@@ -16,6 +16,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 	if len(args) > 1 && args[1] == completeVerb {
 		return a.complete(program, args[2:])
 	}
+	if len(args) > 1 && args[1] == checkVerb {
+		return a.checkRun(ctx)
+	}
 	args, err := arrange(program, args)
 	if err != nil {
 		return err
@@ -76,6 +79,7 @@ func (a *app) cli() *cli.App {
 		},
 		Commands: []*cli.Command{
 			buildCommand(a),
+			checkCommand(a),
 			hashCommand(a),
 			fetchCommand(a),
 			runCommand(a),

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -40,7 +41,7 @@ func containerConfig(c jail.Config, root root, ids identity, limits limitPlan) *
 		Readonlyfs:        true,
 		RootPropagation:   unix.MS_PRIVATE | unix.MS_REC,
 		ParentDeathSignal: int(unix.SIGKILL),
-		Hostname:          "localhost",
+		Hostname:          cmp.Or(c.Vary.Hostname, jail.DefaultHostname),
 		Domainname:        "(none)",
 		NoNewPrivileges:   true,
 		OomScoreAdj:       &oom,
