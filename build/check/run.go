@@ -12,13 +12,25 @@ import (
 	"hdjail/build/plan"
 )
 
-// Become makes this process the caller of a request: before anything else is done, and in a UTS namespace of its own if the
-// host name changes.
+// Become makes this process the caller of a request: before anything else is done, and, if the host name changes, in a UTS
+// namespace that it does not share with the process that started it.
 func (c Caller) Become() error {
-	unix.Umask(c.Umask)
 	if c.Hostname == "" {
+		unix.Umask(c.Umask)
 		return nil
 	}
+	own, err := os.Readlink("/proc/self/ns/uts")
+	if err != nil {
+		return err
+	}
+	parents, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/uts", os.Getppid()))
+	if err != nil {
+		return err
+	}
+	if own == parents {
+		return fmt.Errorf("change the host name to %s: it would be the host's", c.Hostname)
+	}
+	unix.Umask(c.Umask)
 	return os.NewSyscallError("sethostname", unix.Sethostname([]byte(c.Hostname)))
 }
 
