@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -175,57 +174,6 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	return a.wanted(p, results), err
 }
 
-// survey is a look at what is realized, before anything is built.
-type survey struct {
-	plan    *plan.Plan
-	options build.Options
-	// keep lets no collection remove what is found before this process ends.
-	keep bool
-}
-
-// survey finds what is realized, and whether that is all; else the builder has its runner.
-func (a *app) survey(c *cli.Context, b *build.Builder, s survey) (results []build.Result, done bool, err error) {
-	if err := restoreDerivations(b.Store, s.plan); err != nil {
-		return nil, false, err
-	}
-	if chooses(s.plan) { // scripts of matchers run in jails, too
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return nil, false, err
-		}
-	}
-	goOn := s.options.KeepGoing
-	s.options.DryRun = true
-	results, err = b.Realize(c.Context, s.plan, s.options)
-	if err == nil && s.keep {
-		results, err = a.keep(c, b, s, results)
-	}
-	switch {
-	case err != nil && !goOn:
-		return nil, false, err
-	case err != nil || missing(results):
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return nil, false, err
-		}
-		return nil, false, a.share(c, b)
-	case c.String("events") == "" && c.String("progress") == "auto":
-		a.warnPlan(s.plan)
-		return results, true, nil
-	}
-	return nil, false, nil
-}
-
-// restoreDerivations writes those again that the store has results of, but has lost, or had to give up as damaged.
-func restoreDerivations(s *store.Store, p *plan.Plan) error {
-	for _, step := range p.Steps {
-		if s.LacksDerivation(step.ID) {
-			if _, err := s.PutDerivation(&step.Derivation); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // buildOptions reads the flags that say how the plan is realized.
 func buildOptions(c *cli.Context, p *plan.Plan) (o build.Options, err error) {
 	o = build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), RealizedOnly: c.Bool("realized-only")}
@@ -236,18 +184,6 @@ func buildOptions(c *cli.Context, p *plan.Plan) (o build.Options, err error) {
 		err = usagef("--rebuild builds, and --realized-only forbids it", "leave out one of them")
 	}
 	return o, err
-}
-
-// chooses reports whether the plan has matchers that are scripts.
-func chooses(p *plan.Plan) bool {
-	return slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Chooser != nil })
-}
-
-// warnPlan prints what the plan warns of. It comes after the last moment at which this process may start over.
-func (a *app) warnPlan(p *plan.Plan) {
-	for _, text := range p.Warnings {
-		a.out.warn("%s", text)
-	}
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
@@ -283,16 +219,6 @@ func diagnoseExit(err error) int {
 		return exitDone
 	}
 	return diagnose(err).Exit
-}
-
-// missing reports whether a dry run left something to build.
-func missing(results []build.Result) bool {
-	for _, r := range results {
-		if len(r.Realizations) == 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // targets are the results of the plan's targets that have one.
@@ -345,22 +271,6 @@ func elsewhere(r build.Result) string {
 		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
 	}
 	return "the public path of " + r.Step.Name() + " leads to another realization"
-}
-
-// keep takes a lease for the rest of this run, and then looks again what is realized. A copy of this process that starts
-// over takes one of its own, so that comes first.
-func (a *app) keep(c *cli.Context, b *build.Builder, s survey, results []build.Result) ([]build.Result, error) {
-	if missing(results) {
-		if _, err := a.runner(policies.ModeHide); err != nil {
-			return nil, err
-		}
-	}
-	held, err := b.Store.Lease(c.Context, build.Use("build", s.plan), a.rootsWait(c))
-	if err != nil {
-		return nil, err
-	}
-	a.onClose(held.Release)
-	return b.Realize(c.Context, s.plan, s.options)
 }
 
 // outLink makes or replaces a symbolic link, in one step, and then its record in the store.

@@ -77,40 +77,7 @@ func (a *app) cli() *cli.App {
 			&cli.StringFlag{Name: "prefix", EnvVars: []string{"HDJAIL_PREFIX"}, Usage: "begin the paths that artifacts know with `DIR`", DefaultText: "the store's directory", Destination: &a.prefix},
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
-		Commands: []*cli.Command{
-			buildCommand(a),
-			checkCommand(a),
-			hashCommand(a),
-			fetchCommand(a),
-			runCommand(a),
-			learnCommand(a),
-			shellCommand(a),
-			profileCommand(a),
-			useCommand(a),
-			packCommand(a),
-			unpackCommand(a),
-			copyCommand(a),
-			listCommand(a),
-			showCommand(a),
-			lensCommand(a),
-			logCommand(a),
-			auditCommand(a),
-			whoReadCommand(a),
-			staleCommand(a),
-			unusedCommand(a),
-			gcCommand(a),
-			verifyCommand(a),
-			duCommand(a),
-			pinCommand(a),
-			unpinCommand(a),
-			sourceCommand(a),
-			hostCommand(a),
-			doctorCommand(a),
-			explainCommand(a),
-			schemaCommand(a),
-			completionCommand(a), manCommand(a), versionCommand(a),
-			diffCommand(a), graphCommand(a), lockCommand(a), whyCommand(a), whyRebuildCommand(a),
-		},
+		Commands: a.commands(),
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {
 		c.OnUsageError, c.CustomHelpTemplate, c.HideHelpCommand = usageFault, helpTemplate, true
@@ -124,6 +91,50 @@ func (a *app) cli() *cli.App {
 		}
 	})
 	return program
+}
+
+// commands are the verbs in the order of the help.
+func (a *app) commands() []*cli.Command {
+	return []*cli.Command{
+		buildCommand(a),
+		checkCommand(a),
+		hashCommand(a),
+		fetchCommand(a),
+		runCommand(a),
+		learnCommand(a),
+		shellCommand(a),
+		profileCommand(a),
+		useCommand(a),
+		packCommand(a),
+		unpackCommand(a),
+		copyCommand(a),
+		listCommand(a),
+		showCommand(a),
+		lensCommand(a),
+		diffCommand(a),
+		whyCommand(a),
+		whyRebuildCommand(a),
+		graphCommand(a),
+		lockCommand(a),
+		logCommand(a),
+		auditCommand(a),
+		whoReadCommand(a),
+		staleCommand(a),
+		unusedCommand(a),
+		gcCommand(a),
+		verifyCommand(a),
+		duCommand(a),
+		pinCommand(a),
+		unpinCommand(a),
+		sourceCommand(a),
+		hostCommand(a),
+		doctorCommand(a),
+		explainCommand(a),
+		schemaCommand(a),
+		completionCommand(a),
+		manCommand(a),
+		versionCommand(a),
+	}
 }
 
 func eachCommand(commands []*cli.Command, visit func(*cli.Command)) {

@@ -166,18 +166,11 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 			p.init.Signal(os.Kill)
 		}
 	}
-	p.observer.finish()
-	p.output.finish()
-	p.returnPipes()
-	p.terminal.close()
 	p.finish(&result, state)
-	if failed = p.observer.explain(failed); failed != nil {
-		return result, failed
+	if failed = p.observer.explain(failed); failed == nil && ctx.Err() != nil {
+		failed = context.Cause(ctx)
 	}
-	if ctx.Err() != nil {
-		return result, context.Cause(ctx)
-	}
-	return result, nil
+	return result, failed
 }
 
 // watchGrowth measures the scratch if a limit is on it.
@@ -295,6 +288,10 @@ func (p *process) watch(err error) error {
 
 // finish completes a result: with what the kernel counted, and with how it ended if stage 2 had no time to report.
 func (p *process) finish(result *jail.Result, state *os.ProcessState) {
+	p.observer.finish()
+	p.output.finish()
+	p.returnPipes()
+	p.terminal.close()
 	result.Wall = time.Since(p.started)
 	if !p.reported {
 		result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)

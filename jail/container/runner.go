@@ -241,10 +241,7 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 		return nil, err
 	}
 	if filters != nil {
-		p.enforced.Tier, p.enforced.Filters = "full", true
-		if r.options.HostNetwork {
-			p.enforced.Tier = "no-netns"
-		}
+		p.enforced.Tier, p.enforced.Filters = r.tier(), true
 	}
 	defer func() {
 		if err != nil {
@@ -268,13 +265,7 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
-	config := containerConfig(c, root, ids, limits)
-	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
-	config.Cgroups.Rootless = !r.root
-	if r.options.HostNetwork {
-		config.Namespaces.Remove(configs.NEWNET)
-		config.Networks = nil
-	}
+	config := r.adapt(containerConfig(c, root, ids, limits))
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
@@ -301,6 +292,25 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	}
 	p.closeChildEnds()
 	return p, nil
+}
+
+// tier is what the audit calls jails that contain.
+func (r *Runner) tier() string {
+	if r.options.HostNetwork {
+		return "no-netns"
+	}
+	return "full"
+}
+
+// adapt makes the configuration of a container one for this user and this host.
+func (r *Runner) adapt(config *configs.Config) *configs.Config {
+	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
+	config.Cgroups.Rootless = !r.root
+	if r.options.HostNetwork {
+		config.Namespaces.Remove(configs.NEWNET)
+		config.Networks = nil
+	}
+	return config
 }
 
 func randomName() string {
