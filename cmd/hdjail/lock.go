@@ -56,6 +56,9 @@ func (a *app) lock(c *cli.Context, r request) error {
 		recorder.HostPackages = host
 		return &recorder
 	}
+	if _, err := a.subjects(append(c.Args().Slice(), ".")...); err != nil {
+		return err
+	}
 	p, err := a.plan(c.Context, r)
 	if err != nil {
 		return err
