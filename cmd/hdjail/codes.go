@@ -179,21 +179,21 @@ It was built with two different results of one derivation, which the message nam
 that, so the archive was not made by one. Nothing of it was stored.`},
 	"HJ0095": {exitOther, "an archive is of a newer hdjail", `
 A newer version has changed the form of archives. Use that version.`},
-	"HJ0100": {exitSpec, "a spec is no longer what was locked", `
+	"HJ0074": {exitSpec, "a spec is no longer what was locked", `
 With --locked nothing is resolved anew, and this spec, or one that it depends on, resolves to another derivation than the lock file
 has. The causes are listed, from what is locked to what was found. "hdjail lock SPEC" locks it as it is now. Host packages do not cause
 this: they are taken from the lock file, though a spec's list of them must not change.`},
-	"HJ0101": {exitUsage, "there is no lock file, or it does not have the target", `
+	"HJ0075": {exitUsage, "there is no lock file, or it does not have the target", `
 "hdjail lock SPEC..." makes hdjail.lock in the working directory; --lock-file names another one.`},
-	"HJ0102": {exitUsage, "a lock file cannot be read", `
+	"HJ0076": {exitUsage, "a lock file cannot be read", `
 It is cut off, is no JSON of the form, or contradicts itself: every identity in it is computed again. Take the last good one from your
 version control, or lock again.`},
-	"HJ0103": {exitUsage, "a lock file has another format", `
+	"HJ0077": {exitUsage, "a lock file has another format", `
 It was written by a version of hdjail whose lock files have another form. Use that version, or lock again.`},
-	"HJ0104": {exitDiffer, "a locked result is missing, and builds gave another", `
+	"HJ0078": {exitDiffer, "a locked result is missing, and builds gave another", `
 The store does not have the realization that the lock file names, and what it has instead, or what was built just now, is another tree.
 The build is not deterministic. Bring the locked one from a store that has it, or lock what there is. "hdjail diff A B" shows what
 differs between two results, "hdjail lock verify A B" whether the same commands were run.`},
-	"HJ0105": {exitOther, "one thing does not depend on another", `
+	"HJ0079": {exitOther, "one thing does not depend on another", `
 No way leads there: neither a dependency, at any depth, nor a pinned host package of one has that name or ID.`},
 }

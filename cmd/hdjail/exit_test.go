@@ -166,13 +166,13 @@ var diagnosed = []struct {
 	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},
 	{&store.TakenError{}, "HJ0081", 2},
 	{&verify.DamagedError{Problems: []verify.Problem{{Kind: verify.Source}}}, "HJ0082", 8},
-	{&lockfile.MismatchError{Why: &compare.Derivations{}}, "HJ0100", 6},
-	{&lockfile.UnlockedError{}, "HJ0101", 2},
-	{noLockError{}, "HJ0101", 2},
-	{&lockfile.MalformedError{}, "HJ0102", 2},
-	{&lockfile.VersionError{}, "HJ0103", 2},
-	{&lockfile.DifferError{}, "HJ0104", 7},
-	{&noWayError{}, "HJ0105", 1},
+	{&lockfile.MismatchError{Why: &compare.Derivations{}}, "HJ0074", 6},
+	{&lockfile.UnlockedError{}, "HJ0075", 2},
+	{noLockError{}, "HJ0075", 2},
+	{&lockfile.MalformedError{}, "HJ0076", 2},
+	{&lockfile.VersionError{}, "HJ0077", 2},
+	{&lockfile.DifferError{}, "HJ0078", 7},
+	{&noWayError{}, "HJ0079", 1},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},
@@ -266,7 +266,7 @@ func TestCodes(t *testing.T) {
 		used[test.code] = true
 	}
 	for name, c := range codes {
-		if !regexp.MustCompile(`^HJ0[01]\d\d$`).MatchString(name) || c.title == "" || len(strings.TrimSpace(c.text)) < 20 || c.exit == 0 {
+		if !regexp.MustCompile(`^HJ00\d\d$`).MatchString(name) || c.title == "" || len(strings.TrimSpace(c.text)) < 20 || c.exit == 0 {
 			t.Errorf("%s: %+v", name, c)
 		}
 		if !used[name] {

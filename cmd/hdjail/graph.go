@@ -30,6 +30,9 @@ func graphCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := a.subjects(append(c.Args().Slice(), ".")...); err != nil {
+				return err
+			}
 			p, err := a.plan(c.Context, r)
 			if err != nil {
 				return err

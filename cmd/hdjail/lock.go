@@ -42,7 +42,7 @@ func lockCommand(a *app) *cli.Command {
 			Name: "verify", Usage: "tell whether two builds ran the same commands", ArgsUsage: "A B",
 			UsageText: "hdjail lock verify mf2x qojq\nhdjail lock verify --json a.json b.json",
 			Description: "A and B are like the argument of hdjail audit. Compared are argument list and working directory of every process; their environment\n" +
-				"is in the derivation. Names below /tmp and /var/tmp read *, and process ids <pid>. Ends with 0 if nothing differs, with 7 otherwise, with\n" +
+				"is in the derivation. Names below /tmp and /var/tmp, and those that only one build made, read *, and process ids <pid>. Ends with 0 if nothing differs, with 7 otherwise, with\n" +
 				"10 if nothing differs and a record is incomplete.",
 			Flags: []cli.Flag{jsonFlag()}, Action: a.lockVerify,
 		}},
@@ -55,6 +55,9 @@ func (a *app) lock(c *cli.Context, r request) error {
 	r.host = func(host plan.HostPackages) plan.HostPackages {
 		recorder.HostPackages = host
 		return &recorder
+	}
+	if _, err := a.subjects(append(c.Args().Slice(), ".")...); err != nil {
+		return err
 	}
 	p, err := a.plan(c.Context, r)
 	if err != nil {
@@ -177,7 +180,7 @@ func (a *app) lockVerify(c *cli.Context) error {
 		a.warnOf(found, err)
 		sides[i], whole = found, whole && err == nil && found.Header.Complete
 	}
-	d := trace.CompareProcesses(sides[0], sides[1])
+	d := trace.CompareProcesses(trace.Settle(sides[0], sides[1]))
 	err := a.out.show(c.Bool("json"), d, func() {
 		for _, line := range d.Lines() {
 			a.out.line("%s", escape(line))
@@ -206,22 +209,22 @@ func commands(s trace.Side) (n int) {
 // lockDiagnoses are those of lock files, and of questions about dependencies.
 var lockDiagnoses = []func(error) (problem, bool){
 	on(func(e *lockfile.MismatchError) problem {
-		p := problem{Code: "HJ0100", Details: e.Why.Lines()}
+		p := problem{Code: "HJ0074", Details: e.Why.Lines()}
 		p.Help = helps("hdjail lock " + e.Spec + " locks it as it is now")
 		return p
 	}),
 	on(func(*noWayError) problem {
-		return problem{Code: "HJ0105", Help: helps("hdjail graph SPEC shows what a spec depends on, hdjail show --json ID its host packages")}
+		return problem{Code: "HJ0079", Help: helps("hdjail graph SPEC shows what a spec depends on, hdjail show --json ID its host packages")}
 	}),
 	on(func(*lockfile.UnlockedError) problem {
-		return problem{Code: "HJ0101", Help: helps("hdjail lock SPEC... with all that is to be locked")}
+		return problem{Code: "HJ0075", Help: helps("hdjail lock SPEC... with all that is to be locked")}
 	}),
 	on(func(noLockError) problem {
-		return problem{Code: "HJ0101", Help: helps("hdjail lock SPEC... makes one")}
+		return problem{Code: "HJ0075", Help: helps("hdjail lock SPEC... makes one")}
 	}),
-	on(func(*lockfile.MalformedError) problem { return problem{Code: "HJ0102"} }),
-	on(func(*lockfile.VersionError) problem { return problem{Code: "HJ0103"} }),
+	on(func(*lockfile.MalformedError) problem { return problem{Code: "HJ0076"} }),
+	on(func(*lockfile.VersionError) problem { return problem{Code: "HJ0077"} }),
 	on(func(e *lockfile.DifferError) problem {
-		return problem{Code: "HJ0104", Help: helps("bring the locked one from a store that has it, or lock what there is: hdjail lock SPEC...")}
+		return problem{Code: "HJ0078", Help: helps("bring the locked one from a store that has it, or lock what there is: hdjail lock SPEC...")}
 	}),
 }

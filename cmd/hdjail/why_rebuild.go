@@ -47,11 +47,15 @@ func whyRebuildCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
+			s, err := a.subjects(c.Args().Slice()...)
+			if err != nil {
+				return err
+			}
 			p, err := a.plan(c.Context, r)
 			if err != nil {
 				return err
 			}
-			found, err := a.whyRebuild(c.Context, p, c.Args().Get(1))
+			found, err := s.rebuild(c.Context, p, c.Args().Get(1))
 			if err != nil {
 				return err
 			}
@@ -60,9 +64,9 @@ func whyRebuildCommand(a *app) *cli.Command {
 	}
 }
 
-// whyRebuild explains the first target of a plan.
-func (a *app) whyRebuild(ctx context.Context, p *plan.Plan, with string) (r rebuild, err error) {
-	b, err := a.builder()
+// rebuild explains the first target of a plan.
+func (s *subjects) rebuild(ctx context.Context, p *plan.Plan, with string) (r rebuild, err error) {
+	b, err := s.a.builder()
 	if err != nil {
 		return r, err
 	}
@@ -82,7 +86,6 @@ func (a *app) whyRebuild(ctx context.Context, p *plan.Plan, with string) (r rebu
 			r.Builds = append(r.Builds, result.Step.Name())
 		}
 	}
-	s := &subjects{a.openStore, a, map[artifact.DerivationID]*plan.Step{}}
 	s.add(p)
 	if r.Before, err = s.before(ctx, target, with); err != nil || !r.Rebuild && with == "" || r.Before.IsZero() {
 		return r, err
