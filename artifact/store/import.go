@@ -182,10 +182,9 @@ func (s *Store) publishArrival(a *Arrival, i importing) error {
 			return err
 		}
 	}
-	if i.record != nil {
-		if err := s.publishRecord(i.record, &i.m.First); err != nil {
-			return err
-		}
+	known, err := s.knows(&i.m.First) // by now, perhaps
+	if err == nil && i.record != nil && !known {
+		err = s.publishRecord(i.record, &i.m.First)
 	}
-	return s.linkPublic(i.m)
+	return errors.Join(err, s.linkPublic(i.m))
 }
