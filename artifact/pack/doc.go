@@ -9,7 +9,8 @@
 //	realizations/<rid>/{audit.jsonl.zst,log.zst}   of the run that made it, if it has them
 //	realizations/<rid>/manifest.json           see Manifest
 //	realizations/<rid>/out/...                 the tree: files 0444 or 0555, directories 0555
-//	sources/{blake3,sha256}/<digest>           downloads, if they were asked for
+//	sources/{blake3,sha256}/<digest>           what the derivations are built from, if that was asked for
+//	sources/tree/<digest>/...                  likewise
 //
 // Members have no owner and the time 1. For one store and one request the bytes before compression are always the same.
 //

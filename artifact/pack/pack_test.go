@@ -12,6 +12,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
 )
 
 // TestRoundTrip: directories, links and executable bits survive, log and audit come along, and the record tells who built it.
@@ -242,12 +243,16 @@ func TestUnbuilt(t *testing.T) {
 	}
 }
 
-// TestSources: downloads go along when they are asked for.
+// TestSources: what a build is made from goes along when it is asked for, but for commits, which only git can judge.
 func TestSources(t *testing.T) {
 	const sum = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // of "test"
 	a, b := builder{Store: newStore(t, prefix)}, newStore(t, prefix)
+	local := a.OutPath(a.build(t, sample("local"), nil, files{"d/": "", "d/f": "test", "link": "-> ../anywhere"}).ID)
+	digest, err := tree.DigestPath(t.Context(), local)
+	must(t, err)
+	treeSum := strings.TrimPrefix(digest.String(), "blake3:")
 	d := sample("d")
-	d.Sources = []artifact.Source{{Digest: "sha256:" + sum}, {Digest: "git:" + strings.Repeat("0", 40)}}
+	d.Sources = []artifact.Source{{Digest: "sha256:" + sum}, {Digest: "git:" + strings.Repeat("0", 40)}, {Digest: "tree:" + treeSum}}
 	r := a.build(t, d, nil, files{"f": "x"})
 	request := roots(r)
 	request.Sources = true
@@ -255,6 +260,7 @@ func TestSources(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, os.Mkdir(a.SourcesDir()+"/sha256", 0o755), os.WriteFile(a.SourcesDir()+"/sha256/"+sum, []byte("test"), 0o444))
+	must(t, os.Mkdir(a.SourcesDir()+"/tree", 0o755), os.CopyFS(a.SourcesDir()+"/tree/"+treeSum, os.DirFS(local)))
 	archive := packed(t, a.Store, request)
 	for range 2 {
 		_, err := unpack(b, archive)
@@ -263,10 +269,12 @@ func TestSources(t *testing.T) {
 	if got, err := os.ReadFile(b.SourcesDir() + "/sha256/" + sum); string(got) != "test" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	list := parts(t, archive)
-	find(t, list, sum).content = []byte("evil")
-	var digest *DigestError
-	if _, err := unpack(newStore(t, prefix), compress(t, plain(t, list))); !errors.As(err, &digest) || digest.What != "source" {
-		t.Error(err)
+	if got, err := tree.DigestPath(t.Context(), b.SourcesDir()+"/tree/"+treeSum); got != digest || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, evil := range []string{sum, "d/f"} {
+		list := parts(t, archive)
+		find(t, list, evil).content = []byte("evil")
+		refused(t, newStore(t, prefix), compress(t, plain(t, list)), map[string]string{sum: "digest source", "d/f": "digest tree"}[evil])
 	}
 }

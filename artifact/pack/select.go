@@ -19,7 +19,7 @@ type Request struct {
 	Roots []store.Ref
 	// Have reports whether the other side has a realization, and so all that it was built with; nil for nothing.
 	Have func(artifact.RealizationID) bool
-	// Sources asks for the downloads of the derivations, too.
+	// Sources asks for what the derivations are built from, too, but for git commits.
 	Sources bool
 }
 
@@ -239,18 +239,18 @@ func compareRoots(a, b Root) int {
 	return cmp.Or(compareTexts(a.Derivation, b.Derivation), compareTexts(a.Realization, b.Realization))
 }
 
-// sources are the files among the sources of a derivation, if they are asked for. Trees and commits are no files.
+// sources are those of a derivation that go along, if they are asked for.
 func (c *selector) sources(d *artifact.Derivation) ([]string, error) {
 	var list []string
-	for _, s := range d.Sources {
-		algorithm, _, _ := strings.Cut(s.Digest, ":")
-		if !c.request.Sources || newHash(algorithm) == nil {
+	for _, input := range d.Sources {
+		s, ok := parseSource(input.Digest)
+		if !ok || !c.request.Sources {
 			continue
 		}
-		if _, err := os.Lstat(c.store.SourcesDir() + "/" + sourcePath(s.Digest)); err != nil {
-			return nil, &store.NotFoundError{What: "source", Name: s.Digest}
+		if _, err := os.Lstat(c.store.SourcesDir() + "/" + s.path()); err != nil {
+			return nil, &store.NotFoundError{What: "source", Name: input.Digest}
 		}
-		list = append(list, s.Digest)
+		list = append(list, input.Digest)
 	}
 	return list, nil
 }

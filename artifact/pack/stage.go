@@ -72,8 +72,12 @@ func (t *intake) realization(id artifact.RealizationID) error {
 		return &DigestError{"realization", "of " + label(d), id.String(), found.String()}
 	}
 	t.arrivals[id], t.numbers[id] = a, m.Number
-	links, err := t.out(id, a)
-	if links && !t.store.Has(id) {
+	out := ""
+	if !t.store.Has(id) {
+		out = dir + "/" + outName
+	}
+	links, err := t.tree(pathOf(id, outName), out, a.Tree)
+	if links && out != "" {
 		t.linked = append(t.linked, id)
 	}
 	return err
@@ -110,9 +114,9 @@ func (t *intake) beside(id artifact.RealizationID, dir string, m *Manifest) erro
 	return err
 }
 
-// out reads the tree of a realization, and tells whether it has symbolic links. The member that follows is left to be read.
-func (t *intake) out(id artifact.RealizationID, a *store.Arrival) (links bool, err error) {
-	top := pathOf(id, outName)
+// tree reads the tree that is the member top into the directory dir, which it makes; without one it is only digested. It
+// tells whether there are symbolic links. The member that follows is left to be read.
+func (t *intake) tree(top, dir string, want artifact.TreeDigest) (links bool, err error) {
 	if err := t.in.next(); err != nil {
 		return false, ended(err, top)
 	}
@@ -120,11 +124,11 @@ func (t *intake) out(id artifact.RealizationID, a *store.Arrival) (links bool, e
 		return false, &RefusedError{t.in.name, "name", fmt.Sprintf("the directory %q has to be there", top)}
 	}
 	var dst *os.File
-	if !t.store.Has(id) {
-		if err := os.Mkdir(a.Dir+"/"+outName, 0o700); err != nil {
+	if dir != "" {
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return false, err
 		}
-		if dst, err = tree.Open(a.Dir+"/"+outName, false); err != nil {
+		if dst, err = tree.Open(dir, false); err != nil {
 			return false, err
 		}
 		defer dst.Close()
@@ -149,8 +153,8 @@ func (t *intake) out(id artifact.RealizationID, a *store.Arrival) (links bool, e
 		}
 	}
 	found, err := w.Sum()
-	if err == nil && found != a.Tree {
-		err = &DigestError{"tree", "of realization " + id.String(), a.Tree.String(), found.String()}
+	if err == nil && found != want {
+		err = &DigestError{"tree", top, want.String(), found.String()}
 	}
 	return links, err
 }
@@ -163,25 +167,43 @@ func (t *intake) entryError(err error) error {
 	return err
 }
 
-// source reads a download into a file of the temporary directory.
+// source reads an input of a build into the temporary directory.
 func (t *intake) source(digest string) error {
-	if err := t.in.expect(sourcesDir + sourcePath(digest)); err != nil {
+	s, _ := parseSource(digest) // begin did
+	if s.isTree() {
+		_, err := t.tree(sourcesDir+s.path(), t.stagedSource(s), s.tree())
 		return err
 	}
-	return t.file(t.stagedSource(digest), func(to io.Writer) error { return copySource(digest, to, t.in.content()) })
+	if err := t.in.expect(sourcesDir + s.path()); err != nil {
+		return err
+	}
+	return t.file(t.stagedSource(s), func(to io.Writer) error { return s.copyFile(to, t.in.content()) })
 }
 
 // stagedSource is where a source waits.
-func (t *intake) stagedSource(digest string) string { return t.temp.Dir + "/" + digest }
+func (t *intake) stagedSource(s source) string {
+	return t.temp.Dir + "/" + s.algorithm + "-" + s.digits
+}
 
 // publishSources moves the sources to where builds look for them. One that is there already stays.
 func (t *intake) publishSources() error {
 	for _, digest := range t.header.Sources {
-		target := t.store.SourcesDir() + "/" + sourcePath(digest)
+		s, _ := parseSource(digest) // begin did
+		target := t.store.SourcesDir() + "/" + s.path()
 		if err := os.Mkdir(path.Dir(target), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := os.Rename(t.stagedSource(digest), target); err != nil {
+		if _, err := os.Lstat(target); err == nil {
+			continue
+		}
+		err := os.Rename(t.stagedSource(s), target)
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+			continue
+		}
+		if err == nil && s.isTree() {
+			err = os.Chmod(target, 0o555) // one that nobody may write to could not have been moved
+		}
+		if err != nil {
 			return err
 		}
 	}

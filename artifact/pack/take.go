@@ -144,8 +144,8 @@ func (t *intake) begin() error {
 		}
 	}
 	for _, digest := range t.header.Sources {
-		if err := checkSource(digest); err != nil {
-			return err
+		if _, ok := parseSource(digest); !ok {
+			return &RefusedError{headerName, "name", "it has a source that no archive has"}
 		}
 	}
 	return nil
@@ -175,7 +175,7 @@ func (t *intake) results() []artifact.RealizationID {
 	return slices.SortedFunc(maps.Keys(roots), compareTexts)
 }
 
-// publish stores what was checked: derivations and sources first, then the realizations in the order.
+// publish stores what was checked: derivations, the realizations in the order, sources.
 func (t *intake) publish(order []artifact.RealizationID) error {
 	for _, id := range t.header.Derivations {
 		data, err := os.ReadFile(t.staged(id))
@@ -190,12 +190,12 @@ func (t *intake) publish(order []artifact.RealizationID) error {
 			return err
 		}
 	}
-	if err := t.publishSources(); err != nil {
-		return err
-	}
 	list := make([]store.Arrival, len(order))
 	for i, id := range order {
 		list[i] = *t.arrivals[id]
 	}
-	return t.store.Import(t.ctx, list)
+	if err := t.store.Import(t.ctx, list); err != nil { // which brings the sources onto the disk, too
+		return err
+	}
+	return t.publishSources()
 }

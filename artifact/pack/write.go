@@ -99,7 +99,7 @@ func (w *writer) realization(r artifact.Realization) error {
 	if err := w.json(pathOf(r.ID, manifestName), Manifest{r.Derivation, r.Context, r.Tree, newest, record}); err != nil {
 		return err
 	}
-	return w.out(r)
+	return w.tree(pathOf(r.ID, outName), w.store.OutPath(r.ID), r.Tree)
 }
 
 // file writes a whole file.
@@ -117,9 +117,9 @@ func (w *writer) file(name string, f *os.File) error {
 	return err
 }
 
-// out writes the tree.
-func (w *writer) out(r artifact.Realization) error {
-	root, err := tree.Open(w.store.OutPath(r.ID), false)
+// tree writes the tree at a path, as the member top and what is below it.
+func (w *writer) tree(top, path string, want artifact.TreeDigest) error {
+	root, err := tree.Open(path, false)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (w *writer) out(r artifact.Realization) error {
 	digest := tree.NewWriter(nil)
 	defer digest.Close()
 	visit := func(n *tree.Node) error {
-		name := pathOf(r.ID, outName)
+		name := top
 		if n.Path != "" {
 			name += "/" + n.Path
 		}
@@ -155,18 +155,23 @@ func (w *writer) out(r artifact.Realization) error {
 		return err
 	}
 	found, err := digest.Sum()
-	if err == nil && found != r.Tree {
-		err = &DigestError{"tree", "of realization " + r.ID.String(), r.Tree.String(), found.String()}
+	if err == nil && found != want {
+		err = &DigestError{"tree", top, want.String(), found.String()}
 	}
 	return err
 }
 
-// source writes a download.
+// source writes an input of a build.
 func (w *writer) source(digest string) error {
-	f, err := os.OpenFile(w.store.SourcesDir()+"/"+sourcePath(digest), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	s, _ := parseSource(digest) // it was selected
+	path := w.store.SourcesDir() + "/" + s.path()
+	if s.isTree() {
+		return w.tree(sourcesDir+s.path(), path, s.tree())
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return w.file(sourcesDir+sourcePath(digest), f)
+	return w.file(sourcesDir+s.path(), f)
 }

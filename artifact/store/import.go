@@ -188,5 +188,8 @@ func (s *Store) publishArrival(a *Arrival, i importing) error {
 	if err := s.linkPublic(i.m); err != nil || i.record == nil {
 		return err
 	}
+	if known, err := s.knows(&i.m.First); err != nil || known { // by now, perhaps
+		return err
+	}
 	return s.publishRecord(i.record, &i.m.First)
 }

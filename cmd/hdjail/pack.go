@@ -47,7 +47,7 @@ func packCommand(a *app) *cli.Command {
 
 // selectionFlags say what goes along.
 func selectionFlags() []cli.Flag {
-	return []cli.Flag{&cli.BoolFlag{Name: "sources", Usage: "take the downloaded sources along, too"}}
+	return []cli.Flag{&cli.BoolFlag{Name: "sources", Usage: "take what it was built from along, too, but for git commits"}}
 }
 
 // selection is what the arguments name in the store, less what the other side has.
