@@ -200,12 +200,16 @@ func TestSweepOfABin(t *testing.T) {
 		must(t, err)
 	}
 	must(t, os.WriteFile(s.path("tmp", gone.TempName()), nil, 0o600)) // a file that was being written
+	_, err = dead.Lease(context.Background(), Use{Purpose: "build"}, lease.Options{})
+	must(t, err)
 	removed, err := s.Sweep(context.Background())
 	must(t, err)
 	records, err := s.Records(a.Derivation)
 	must(t, err)
-	if len(removed) != 2 || len(records) != 1 {
-		t.Errorf("%d entries were swept, there are %d records", len(removed), len(records))
+	leases, err := os.ReadDir(s.path("gcroots/leases"))
+	must(t, err)
+	if len(removed) != 2 || len(records) != 1 || len(leases) != 0 {
+		t.Errorf("%d entries were swept, there are %d records and %d files of leases", len(removed), len(records), len(leases))
 	}
 	noTemporaries(t, s)
 }

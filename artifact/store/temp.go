@@ -55,7 +55,8 @@ func (s *Store) discard(name string) error {
 }
 
 // Sweep removes the temporary directories that processes of this machine left when they died, records the runs that they had
-// pending, and completes what they were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
+// pending, and completes what they were registering: a realization without a record gets the one in its manifest. Leases of
+// dead processes are removed, too. It returns the names of the temporary directories that it removed.
 // What cannot be removed is in the error, and does not keep the rest.
 func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 	if err := s.writable(); err != nil {
@@ -67,6 +68,9 @@ func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 	}
 	var removed []string
 	var failed []error
+	if _, err := s.Leases(); err != nil {
+		failed = append(failed, err)
+	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return removed, err
