@@ -44,6 +44,7 @@ bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
 	@scripts/ensure bench
 	go run -buildvcs=false ./integration/bench -hdjail $(HDJAIL_BIN) $(BENCHFLAGS)
 	go test -buildvcs=false -tags '$(TAGS)' -run '^$$' -bench Jail -benchtime 100x ./jail/container
+	go test -buildvcs=false -tags '$(TAGS)' -run '^$$' -bench 'Preview|Check' -benchtime 3x ./artifact/gc ./artifact/verify
 
 lint: ## gofmt, go vet and staticcheck
 	@scripts/ensure build

@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"slices"
 	"time"
 
 	"hdjail/artifact"
@@ -33,6 +34,7 @@ func newGraph(snap *Snapshot) *graph {
 	}
 	for i := range snap.Realizations {
 		e := &snap.Realizations[i]
+		g.needs[i] = make([]int, 0, 1+len(e.Context))
 		if d, ok := g.derivations[e.Derivation]; ok {
 			g.results[d] = append(g.results[d], i)
 			g.needs[i] = append(g.needs[i], d)
@@ -44,6 +46,7 @@ func newGraph(snap *Snapshot) *graph {
 				}
 			}
 		}
+		slices.Sort(g.needs[i]) // a context has no order
 	}
 	for i := range snap.Derivations {
 		for _, id := range snap.Derivations[i].Dependencies {

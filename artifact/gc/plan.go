@@ -245,7 +245,7 @@ func (p *planner) heir(derivation int) (id artifact.RealizationID) {
 }
 
 // order yields the nodes that may go: what needs another one before that, and of those that could be next the one that was
-// not of use for the longest time. What something needs that stays, never comes.
+// not of use for the longest time, if some may stay. What something needs that stays, never comes.
 func (p *planner) order() func(yield func(int) bool) {
 	needed := make([]int, len(p.needs)) // by how many that are still there
 	for _, needs := range p.needs {
@@ -253,37 +253,60 @@ func (p *planner) order() func(yield func(int) bool) {
 			needed[n]++
 		}
 	}
-	ready := &queue{graph: p.graph, last: make([]time.Time, len(p.needs))}
+	next := &queue{graph: p.graph, last: make([]time.Time, len(p.needs)), unordered: p.options.MaxBytes < 0}
 	for node := range p.needs {
-		ready.last[node] = p.used(node)
+		next.last[node] = p.used(node)
 		if needed[node] == 0 && !p.kept[node] {
-			ready.nodes = append(ready.nodes, node)
+			next.nodes = append(next.nodes, node)
 		}
 	}
-	heap.Init(ready)
+	next.start()
 	return func(yield func(int) bool) {
-		for ready.Len() > 0 {
-			node := heap.Pop(ready).(int)
+		for len(next.nodes) > 0 {
+			node := next.take()
 			if !yield(node) {
 				return
 			}
 			for _, n := range p.needs[node] {
-				if ready.last[node].After(ready.last[n]) {
-					ready.last[n] = ready.last[node] // it was of use to this one
+				if next.last[node].After(next.last[n]) {
+					next.last[n] = next.last[node] // it was of use to this one
 				}
 				if needed[n]--; needed[n] == 0 && !p.kept[n] {
-					heap.Push(ready, n)
+					next.add(n)
 				}
 			}
 		}
 	}
 }
 
-// queue is a heap of nodes, least recently used first, ties by identity.
+// queue holds the nodes that may be next: a heap, least recently used first, ties by identity; or, as that takes longer,
+// unordered.
 type queue struct {
 	*graph
-	nodes []int
-	last  []time.Time
+	nodes     []int
+	last      []time.Time
+	unordered bool
+}
+
+func (q *queue) start() {
+	if !q.unordered {
+		heap.Init(q)
+	}
+}
+
+func (q *queue) add(node int) {
+	if q.unordered {
+		q.Push(node)
+		return
+	}
+	heap.Push(q, node)
+}
+
+func (q *queue) take() int {
+	if q.unordered {
+		return q.Pop().(int)
+	}
+	return heap.Pop(q).(int)
 }
 
 // Len implements heap.Interface.

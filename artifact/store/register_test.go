@@ -371,35 +371,3 @@ func fill(dir string, free int) error {
 	}
 	return os.WriteFile(dir+"/filler", make([]byte, max(0, int(st.Bavail)*int(st.Bsize)-free)), 0o644)
 }
-
-// A realization whose context goes while it is being registered is taken back.
-func TestContextGoesMeanwhile(t *testing.T) {
-	s := open(t, Options{})
-	a, err := run(s, sample("a"), map[string]string{"f": "a"})
-	must(t, err)
-	temp, err := s.NewTemp()
-	must(t, err)
-	defer temp.Close()
-	must(t, os.Mkdir(temp.Dir+"/out", 0o755), os.WriteFile(temp.Dir+"/out/f", nil, 0o644))
-	collected, err := collect.Collect(context.Background(), temp.Dir+"/out", collect.Options{UID: os.Geteuid()})
-	must(t, err)
-	d := sample("b", a.Derivation)
-	id, err := s.PutDerivation(d)
-	must(t, err)
-	c := only(a.Derivation, a.ID)
-	m := manifest{ID: artifact.NewRealizationID(id, c, collected.Tree), Derivation: id, Context: c, Tree: collected.Tree}
-	r := Registration{Derivation: d, Context: c, Out: temp.Dir + "/out", Tree: collected.Tree,
-		Record: artifact.BuildRecord{Purpose: "build", Derivation: id, Context: c, Realization: m.ID, Tree: m.Tree}}
-	bin, err := s.NewBin()
-	must(t, err)
-	_, err = bin.TakeRealization(a.ID, "", artifact.RealizationID{})
-	must(t, err, bin.Close())
-	if err := s.publish(context.Background(), &r, m); !errors.As(err, new(*NotFoundError)) {
-		t.Errorf("it was registered: %v", err)
-	}
-	if left, err := s.RealizationIDs(); err != nil || len(left) > 0 {
-		t.Errorf("%v is left (%v)", left, err)
-	}
-	must(t, temp.Close())
-	noTemporaries(t, s)
-}

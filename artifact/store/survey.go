@@ -205,7 +205,11 @@ func (r *Reader) Outline(id artifact.DerivationID) (Outline, error) {
 		o.Version = string(value)
 		break
 	}
-	for value := range values(data, "id") {
+	head = data
+	if end := bytes.Index(data, []byte("\n  \"host_packages\": [")); end >= 0 { // dependencies come before, in the form that we write
+		head = data[:end]
+	}
+	for value := range values(head, "id") {
 		if dep, err := artifact.ParseDerivationID(string(value)); err == nil {
 			o.Dependencies = append(o.Dependencies, dep)
 		}

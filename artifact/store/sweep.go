@@ -31,6 +31,9 @@ func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 	}
 	var removed []string
 	var failed []error
+	if _, err := s.Leases(); err != nil { // it removes those of dead processes
+		failed = append(failed, err)
+	}
 	elsewhere := false
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {

@@ -92,7 +92,7 @@ func (a *app) printPlan(c *cli.Context, plan *gc.Plan) error {
 	}
 	a.out.lines(func(yield func(string) bool) {
 		for _, s := range plan.Steps {
-			if !yield(fmt.Sprintf("%9s  %-12s  %s  %s %s", size(s.Bytes), s.Kind, escape(s.ID), escape(s.Name), escape(s.Version))) {
+			if !yield(escape(fmt.Sprintf("%9s  %-12s  %s  %s %s", size(s.Bytes), s.Kind, s.ID, s.Name, s.Version))) {
 				return
 			}
 		}
