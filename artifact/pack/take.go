@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 )
 
@@ -87,6 +88,14 @@ func take(ctx context.Context, s *store.Store, in *archive) (result Result, err 
 	if err := t.begin(); err != nil {
 		return result, err
 	}
+	held, err := s.Lease(ctx, t.use(), lease.Options{})
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, held.Release()) }()
+	if err := t.presuppose(); err != nil {
+		return result, err
+	}
 	if t.temp, err = s.NewTemp(); err != nil {
 		return result, err
 	}
@@ -138,14 +147,28 @@ func (t *intake) begin() error {
 	if t.header.Prefix != t.store.Prefix() {
 		return &PrefixError{"the archive", t.header.Prefix, "the store", t.store.Prefix()}
 	}
-	for _, o := range t.header.Omitted {
-		if !t.store.Has(o.Realization) {
-			return &MissingError{"realization", o.Realization.String(), o.Name}
-		}
-	}
 	for _, digest := range t.header.Sources {
 		if _, ok := parseSource(digest); !ok {
 			return &RefusedError{headerName, "name", "it has a source that no archive has"}
+		}
+	}
+	return nil
+}
+
+// use keeps a collection from what the archive leaves out, and from what comes until all of it is there.
+func (t *intake) use() store.Use {
+	u := store.Use{Purpose: "unpack", Derivations: t.header.Derivations, Realizations: slices.Clone(t.header.Realizations), Sources: t.header.Sources}
+	for _, o := range t.header.Omitted {
+		u.Realizations = append(u.Realizations, o.Realization)
+	}
+	return u
+}
+
+// presuppose makes sure that the store has what the archive leaves out.
+func (t *intake) presuppose() error {
+	for _, o := range t.header.Omitted {
+		if !t.store.Has(o.Realization) {
+			return &MissingError{"realization", o.Realization.String(), o.Name}
 		}
 	}
 	return nil

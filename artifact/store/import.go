@@ -184,6 +184,9 @@ func (s *Store) publishArrival(a *Arrival, i importing) error {
 		if _, err := s.moveTo(a.Dir, s.path("realizations", i.m.ID.String())); err != nil { // another may have been faster
 			return err
 		}
+		if err := s.keepsContext(i.m); err != nil {
+			return err
+		}
 	}
 	if err := s.linkPublic(i.m); err != nil || i.record == nil {
 		return err

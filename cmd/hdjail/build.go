@@ -147,8 +147,11 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 		return nil, err
 	}
 	results, done, err := a.survey(c, b, survey{plan: p, options: options, keep: keep})
-	if err != nil || done {
-		return a.wanted(p, results), err
+	if err != nil {
+		return nil, err
+	}
+	if done {
+		return a.wanted(p, results), nil
 	}
 	a.warnPlan(p)
 	sink, err := a.eventSink(c, p)

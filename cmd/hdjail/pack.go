@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"hdjail/artifact"
 	"hdjail/artifact/pack"
 	"hdjail/artifact/store"
+	"hdjail/artifact/tree"
 )
 
 func packCommand(a *app) *cli.Command {
@@ -67,7 +69,7 @@ func (a *app) selection(c *cli.Context, have func(artifact.RealizationID) bool) 
 		}
 		request.Roots = append(request.Roots, ref)
 	}
-	selection, err := pack.Select(c.Context, s, request)
+	selection, err := a.leasedSelection(c, s, request)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +77,29 @@ func (a *app) selection(c *cli.Context, have func(artifact.RealizationID) bool) 
 		a.out.warn("%s has no realization yet, only its derivation goes along", name)
 	}
 	return selection, nil
+}
+
+// leasedSelection is the selection, of which no collection removes anything before this process ends. Who may only read the store
+// keeps nothing; if something goes before it is packed, that is an error.
+func (a *app) leasedSelection(c *cli.Context, s *store.Store, r pack.Request) (*pack.Selection, error) {
+	selection, err := pack.Select(c.Context, s, r)
+	if err != nil {
+		return nil, err
+	}
+	writable, err := a.storeAt(s.Root(), store.Options{Now: a.now})
+	if errors.As(err, new(*store.AccessError)) || errors.As(err, new(*tree.AncestorError)) {
+		return selection, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := selection.Header
+	held, err := writable.Lease(c.Context, store.Use{Purpose: "pack", Derivations: h.Derivations, Realizations: h.Realizations, Sources: h.Sources}, a.rootsWait(c))
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(held.Release)
+	return pack.Select(c.Context, s, r) // a collection that was under way is over now
 }
 
 // have reads what --have names.
