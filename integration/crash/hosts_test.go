@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,18 +11,14 @@ import (
 	"time"
 )
 
-// elsewhere returns the site as another host sees it, on one store: a process there has another host name, was booted at
-// another time, and counts its processes from 1, all of which the kernel lets us pretend.
+// elsewhere returns the site as another host sees it, on one store: a process there has another host name, and counts its
+// processes from 1. Its boot stays ours: what covers a file of /proc would keep jails from mounting theirs.
 func (s *site) elsewhere(name string) *site {
 	s.t.Helper()
-	needs(s.t, exec.Command("unshare", "--uts", "--mount", "--pid", "--fork", "true").Run())
-	boot := filepath.Join(s.t.TempDir(), "boot_id")
-	if err := os.WriteFile(boot, []byte(name+"\n"), 0o644); err != nil {
-		s.t.Fatal(err)
-	}
 	other := *s
 	other.host = []string{"unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec",
-		`hostname "$0"; mount --bind "$1" /proc/sys/kernel/random/boot_id; shift; exec "$@"`, name, boot}
+		`hostname "$0"; exec "$@"`, name}
+	needs(s.t, exec.Command(other.host[0], append(other.host[1:], "true")...).Run())
 	return &other
 }
 
@@ -64,7 +61,7 @@ script: |
 	lock := s.awaitLock()
 
 	late := s.start("build", "--lock-timeout", "50ms", s.spec("slow"))
-	<-late.ended
+	s.within(time.Minute, late)
 	if late.command.ProcessState.ExitCode() != 11 || !bytes.Contains(late.err.Bytes(), []byte("on other")) {
 		t.Errorf("while it lives: %v\n%s", late.command.ProcessState, late.err.String())
 	}
@@ -78,17 +75,12 @@ script: |
 	// Time passes: of the two minutes for the lock this test does not wait for all, nor for the three days.
 	var info map[string]any
 	text, err := os.ReadFile(lock)
-	if err == nil {
-		err = json.Unmarshal(text, &info)
+	if err := errors.Join(err, json.Unmarshal(text, &info)); err != nil {
+		t.Fatal(err)
 	}
 	info["expiry_ns"] = int64(time.Second)
-	if text, err = json.Marshal(info); err == nil {
-		err = os.WriteFile(lock, text, 0o644)
-	}
-	if err == nil {
-		err = os.WriteFile(gate+"/open", nil, 0o644)
-	}
-	if err != nil {
+	text, err = json.Marshal(info)
+	if err := errors.Join(err, os.WriteFile(lock, text, 0o644), os.WriteFile(gate+"/open", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	s.run("build", s.spec("slow"))
@@ -104,15 +96,28 @@ script: |
 	s.mustLeaveNothing([]*process{dying})
 }
 
-// awaitLock waits until a build has begun, and returns its lock.
+// within kills a process that does not end.
+func (s *site) within(limit time.Duration, p *process) {
+	select {
+	case <-p.ended:
+	case <-time.After(limit):
+		s.t.Errorf("%s does not end", p.description)
+		p.kill()
+		<-p.ended
+	}
+}
+
+// awaitLock waits until a script runs, which says so in its log, and returns the build's lock.
 func (s *site) awaitLock() string {
 	s.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for tick := time.NewTicker(5 * time.Millisecond); time.Now().Before(deadline); <-tick.C {
 		locks, _ := filepath.Glob(s.root + "/locks/*")
-		pending, _ := filepath.Glob(s.root + "/tmp/*/pending.json")
-		if len(locks) == 1 && len(pending) == 1 {
-			return locks[0]
+		logs, _ := filepath.Glob(s.root + "/tmp/*/log")
+		if len(locks) == 1 && len(logs) == 1 {
+			if log, err := os.ReadFile(logs[0]); err == nil && string(log) == "built\n" {
+				return locks[0]
+			}
 		}
 	}
 	s.t.Fatal("no build has begun")

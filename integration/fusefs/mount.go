@@ -41,10 +41,7 @@ func Mount(backing, at string) (*FS, error) {
 		return nil, fmt.Errorf("mount %q: %w", at, err)
 	}
 	root.Dev = uint64(st.Dev)
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, of: f}
-	}
-	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, of: f}
+	top := &node{LoopbackNode: &fs.LoopbackNode{RootData: root}, of: f}
 	root.RootNode = top
 	second := time.Second
 	server, err := fs.Mount(at, top, &fs.Options{EntryTimeout: &second, AttrTimeout: &second, MountOptions: fuse.MountOptions{

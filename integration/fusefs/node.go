@@ -11,9 +11,14 @@ import (
 
 // node is a file or directory.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	of      *FS
 	written atomic.Bool
+}
+
+// WrapChild implements fs.NodeWrapChilder: what is below a node is one, too.
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: child.(*fs.LoopbackNode), of: n.of}
 }
 
 // coarse cuts times to two seconds, as FAT does; NFS servers and Lustre cut them, too, to less.
