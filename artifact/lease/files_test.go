@@ -57,7 +57,7 @@ func TestCoarseTimes(t *testing.T) {
 	h := self(t)
 	there := func(pid int) {
 		o := h
-		o.Host, o.PID = "other", pid
+		o.Host, o.Boot, o.PID = "other", "other", pid
 		text, err := json.Marshal(Info{Holder: o, Expiry: time.Minute})
 		must(t, err, os.WriteFile(path, text, 0o644), os.Chtimes(path, time.Unix(2, 0), time.Unix(2, 0)))
 	}

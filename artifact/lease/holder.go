@@ -58,14 +58,16 @@ func Self() (Holder, error) {
 // String names the process for people.
 func (h Holder) String() string { return fmt.Sprintf("process %d on %s", h.PID, h.Host) }
 
-// Sees tells whether other lives, as far as the process h, which has to be the caller, can know.
+// Sees tells whether other lives, as far as the process h, which has to be the caller, can know. One run of the kernel is one
+// machine, also where it has several host names (uts_namespaces(7)).
 func (h Holder) Sees(other Holder) Life {
 	switch {
-	case h.Host != other.Host:
+	case h.Boot == other.Boot && h.Namespace != other.Namespace:
 		return Unknown
-	case h.Boot != other.Boot:
-		return Gone
-	case h.Namespace != other.Namespace:
+	case h.Boot == other.Boot:
+	case h.Host == other.Host:
+		return Gone // it has started anew
+	default:
 		return Unknown
 	}
 	start, err := startTime(other.PID)

@@ -87,7 +87,7 @@ func TestTempNames(t *testing.T) {
 		h.TempName(): false,
 		change(func(o *Holder) { o.Start++ }).TempName():     true,
 		change(func(o *Holder) { o.Boot = "x" }).TempName():  true,
-		change(func(o *Holder) { o.Host = "x" }).TempName():  false,
+		change(func(o *Holder) { o.Host, o.Boot = "x", "x" }).TempName():  false,
 		change(func(o *Holder) { o.Namespace++ }).TempName(): false,
 		strings.Replace(h.TempName(), ".", ".x", 1):          false,
 		h.TempName() + ".x": false,
@@ -192,8 +192,8 @@ func TestStale(t *testing.T) {
 		"alive, not renewed":  {h, time.Nanosecond, false},
 		"gone":                {change(func(o *Holder) { o.Start++ }), time.Hour, true},
 		"earlier boot":        {change(func(o *Holder) { o.Boot = "x" }), time.Hour, true},
-		"other host, valid":   {change(func(o *Holder) { o.Host = "x" }), time.Hour, false},
-		"other host, expired": {change(func(o *Holder) { o.Host = "x" }), time.Nanosecond, true},
+		"other host, valid":   {change(func(o *Holder) { o.Host, o.Boot = "x", "x" }), time.Hour, false},
+		"other host, expired": {change(func(o *Holder) { o.Host, o.Boot = "x", "x" }), time.Nanosecond, true},
 	}
 	for name, r := range rows {
 		path := filepath.Join(t.TempDir(), "lock")

@@ -43,18 +43,18 @@ func (h Holder) SeesTemp(name string) Life {
 	switch {
 	case errors.Join(err1, err2, err3) != nil:
 		return Alive
-	case part[1] != short(h.Host):
-		return Unknown
-	case part[2] != short(h.Boot):
+	case part[2] == short(h.Boot):
+		return h.Sees(Holder{Host: h.Host, Boot: h.Boot, Namespace: namespace, PID: pid, Start: start})
+	case part[1] == short(h.Host):
 		return Gone
 	}
-	return h.Sees(Holder{Host: h.Host, Boot: h.Boot, Namespace: namespace, PID: pid, Start: start})
+	return Unknown
 }
 
 // ThisBoot reports whether the temporary name was made since this machine started.
 func (h Holder) ThisBoot(name string) bool {
 	part := strings.Split(name, ".")
-	return len(part) == tempParts && part[1] == short(h.Host) && part[2] == short(h.Boot)
+	return len(part) == tempParts && part[2] == short(h.Boot)
 }
 
 func short(s string) string {

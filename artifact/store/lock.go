@@ -26,10 +26,10 @@ func (s *Store) Lock(ctx context.Context, id artifact.DerivationID, o lease.Opti
 	return l, err
 }
 
-// Locked tells who holds the lock of a derivation. A lock that is free gives *NotFoundError.
+// Locked tells who holds the lock of a derivation. A lock that is free, or was a dead process's, gives *NotFoundError.
 func (s *Store) Locked(id artifact.DerivationID) (lease.Info, error) {
 	info, err := lease.Look(s.path("locks", id.String()))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && s.holder.Sees(info.Holder) == lease.Gone {
 		return info, &NotFoundError{"lock", id.String()}
 	}
 	return info, err

@@ -188,7 +188,7 @@ func TestSweep(t *testing.T) {
 	s := open(t, Options{})
 	crashed := reopen(t, s.root, Options{Holder: dead(t)})
 	elsewhere := dead(t)
-	elsewhere.Host = "other"
+	elsewhere.Host, elsewhere.Boot = "other", "other"
 	remote := reopen(t, s.root, Options{Holder: elsewhere})
 	rebooted := dead(t)
 	rebooted.Boot = "before"

@@ -142,7 +142,7 @@ func TestOutline(t *testing.T) {
 func TestForeignLease(t *testing.T) {
 	s := open(t, Options{})
 	other := s.holder
-	other.Host = "elsewhere"
+	other.Host, other.Boot = "elsewhere", "elsewhere"
 	there := reopen(t, s.root, Options{Holder: other})
 	held, err := there.Lease(context.Background(), Use{Purpose: "pack"}, lease.Options{})
 	must(t, err)

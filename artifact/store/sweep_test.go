@@ -133,7 +133,7 @@ func TestSweepKeepsWhatPasses(t *testing.T) {
 func TestSweepElsewhere(t *testing.T) {
 	s := open(t, Options{})
 	away := dead(t)
-	away.Host = "other"
+	away.Host, away.Boot = "other", "other"
 	other := reopen(t, s.root, Options{Holder: away})
 	old, err := other.NewTemp()
 	must(t, err)
