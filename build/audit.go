@@ -50,7 +50,8 @@ func (r *run) pending() error {
 	f.Record.Failure, f.Record.Message = "error", "build "+r.t.Step.Name()+" was cut off: hdjail was killed"
 	if r.record != nil {
 		var text bytes.Buffer
-		if err := r.record.WriteUnfinished(&text, r.t.Step.Name(), r.view.Mode); err != nil {
+		a := r.record.Unfinished(r.t.Step.Name(), r.view.Mode)
+		if err := audit.Write(&text, a.Header, nil, a.All, audit.Rest{}); err != nil {
 			return err
 		}
 		f.Audit = text.Bytes()

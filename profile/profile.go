@@ -194,7 +194,7 @@ func (p *Profiles) List() ([]Profile, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if checkName("profile", e.Name()) != nil {
+		if checkName("profile", e.Name()) != nil || lease.IsTempName(e.Name()) {
 			continue
 		}
 		profile, err := p.Get(e.Name())

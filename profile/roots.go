@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 
+	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 )
 
@@ -23,7 +24,7 @@ func (p *Profiles) Roots() ([]store.Root, error) {
 	}
 	var roots []store.Root
 	for _, e := range entries {
-		if checkName("profile", e.Name()) != nil {
+		if checkName("profile", e.Name()) != nil || lease.IsTempName(e.Name()) { // a lock that is being taken
 			continue
 		}
 		d, err := p.open(e.Name())

@@ -53,7 +53,8 @@ func (s *Store) Sweep(ctx context.Context) ([]string, error) {
 	if elsewhere {
 		failed = append(failed, s.recover(ctx))
 	}
-	return removed, errors.Join(append(failed, lease.Sweep(s.path("locks"), s.holder))...)
+	failed = append(failed, lease.Sweep(s.path("locks"), s.holder), lease.Sweep(s.path("profiles"), s.holder)) // which has a lock, too
+	return removed, errors.Join(failed...)
 }
 
 // abandoned tells whether nobody holds an entry of tmp/ any more.

@@ -223,12 +223,11 @@ func (r *Record) Accesses() iter.Seq2[audit.Access, error] {
 	}
 }
 
-// WriteUnfinished writes, as a document, the audit of a run whose end nobody sees.
-func (r *Record) WriteUnfinished(w io.Writer, name string, mode policies.Mode) error {
-	a := audit.Audit{Header: audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), System: r.recorder.System,
-		Kernel: r.recorder.Kernel, Recorded: "all", Start: r.started.UTC(), Command: r.subject.Command, Whitelist: r.subject.Whitelist,
+// Unfinished is the audit of a run whose end nobody sees.
+func (r *Record) Unfinished(name string, mode policies.Mode) *audit.Audit {
+	return &audit.Audit{Header: audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), System: r.recorder.System, Kernel: r.recorder.Kernel,
+		Recorded: "all", Start: r.started.UTC(), Command: r.subject.Command, Whitelist: r.subject.Whitelist,
 		IncompleteReasons: []string{"hdjail was killed, or has not ended yet"}}}
-	return a.WriteDocument(w)
 }
 
 // Write writes the audit's file.

@@ -224,8 +224,11 @@ func diagnoseExit(err error) int {
 	return diagnose(err).Exit
 }
 
-// targets are the results of the plan's targets that have one.
+// targets are the results of the plan's targets that have one. There is none at all if the plan was not even begun.
 func targets(p *plan.Plan, results []build.Result) []build.Result {
+	if len(results) == 0 {
+		return nil
+	}
 	var list []build.Result
 	for _, t := range p.Targets {
 		if r := results[t.Index]; r.Err == nil && len(r.Realizations) > 0 {

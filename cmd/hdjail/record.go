@@ -98,7 +98,7 @@ func (a *app) recordRun(ctx context.Context, c *jail.Config, v jailplan.View, o 
 	}
 	// What is there if hdjail is killed. A pipe has one reader, who wants one document.
 	if info, err := os.Stat(a.absolute(o.audit)); o.audit != "-" && (err != nil || info.Mode().IsRegular()) {
-		err = a.writeAudit(o.audit, func(w io.Writer) error { return record.WriteUnfinished(w, "run", c.Mode) })
+		err = a.writeAudit(o.audit, func(w io.Writer) error { return record.Unfinished("run", c.Mode).WriteDocument(w) })
 		if err != nil {
 			return nil, errors.Join(err, record.Release())
 		}
