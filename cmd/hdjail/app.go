@@ -40,6 +40,8 @@ type app struct {
 	storeRoot string
 	offline   bool
 	mirrors   []string
+	// uids are those that root's builds run as; zero for the usual ones.
+	uids policies.UIDRange
 
 	openStore  *store.Store
 	openHost   *hostpkgs.Host
@@ -177,13 +179,17 @@ func (a *app) sources() (*sources.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.openSource, err = sources.Open(sources.Options{Root: s.Root(), Tree: digestTree, Mirrors: a.mirrors, Offline: a.offline,
-		Proxy: http.ProxyFromEnvironment})
+	a.openSource, err = sources.Open(a.sourceOptions(s.Root()))
 	if err != nil {
 		return nil, err
 	}
 	a.onClose(a.openSource.Close)
 	return a.openSource, nil
+}
+
+// sourceOptions are those of a store's sources, by the verb's flags.
+func (a *app) sourceOptions(root string) sources.Options {
+	return sources.Options{Root: root, Tree: digestTree, Mirrors: a.mirrors, Offline: a.offline, Proxy: http.ProxyFromEnvironment}
 }
 
 func digestTree(ctx context.Context, dir *os.File) (artifact.TreeDigest, error) {
@@ -206,6 +212,9 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 		return nil, err
 	}
 	o.Program, o.Warm = program, warm
+	if a.uids.Count > 0 {
+		o.FirstUID, o.UIDs = a.uids.First, a.uids.Count
+	}
 	s, err := a.store()
 	if err != nil {
 		return nil, errors.Join(err, program.Close())

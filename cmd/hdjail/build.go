@@ -69,7 +69,7 @@ func buildCommand(a *app) *cli.Command {
 		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --json --events fd:3 . 3>events",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
-		Flags: append(buildFlags(), jsonFlag(),
+		Flags: append(append(buildFlags(), daemonFlags()...), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
 			&cli.StringFlag{Name: "out-link", Aliases: []string{"o"}, Usage: "make a symbolic `LINK` to the result"},
@@ -82,26 +82,46 @@ func buildCommand(a *app) *cli.Command {
 			if c.String("out-link") != "" && len(r.targets) > 1 {
 				return usagef("--out-link is for one target", "leave it out, or link several into a profile")
 			}
-			p, err := a.plan(c.Context, r)
-			if err != nil {
+			results, done, err := a.build(c, r)
+			if done {
 				return err
 			}
-			if c.Bool("dry-run") {
-				return a.dryRun(c.Context, p, c.Bool("json"))
-			}
-			results, err := a.realize(c, p)
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
 				err = printed
 			}
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
-			if err == nil && c.String("out-link") != "" {
+			if err == nil && c.String("out-link") != "" && !c.Bool("detach") {
 				err = a.outLink(c.String("out-link"), results[0])
 			}
 			return err
 		},
 	}
+}
+
+// build has the targets built, by the daemon if there is one; done tells that there is nothing to print.
+func (a *app) build(c *cli.Context, r request) (results []build.Result, done bool, err error) {
+	d, err := a.daemon(c)
+	if err != nil {
+		return nil, true, err
+	}
+	if d != nil {
+		results, err = a.buildRemotely(c, d, r)
+		return results, false, err
+	}
+	if c.Bool("detach") {
+		return nil, true, usagef("there is no daemon to leave the build to", "leave out --detach")
+	}
+	p, err := a.plan(c.Context, r)
+	if err != nil {
+		return nil, true, err
+	}
+	if c.Bool("dry-run") {
+		return nil, true, a.dryRun(c.Context, p, c.Bool("json"))
+	}
+	results, err = a.realize(c, p)
+	return results, false, err
 }
 
 // result is one target that was realized, as it is printed.

@@ -75,7 +75,8 @@ func (a *app) cli() *cli.App {
 		},
 		Commands: []*cli.Command{
 			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
-			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
+			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), serveCommand(a), jobsCommand(a), attachCommand(a),
+			siteLogCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
 			completionCommand(a), manCommand(a), versionCommand(a),
 		},
 	}

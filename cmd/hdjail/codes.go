@@ -133,4 +133,20 @@ It was written by a version of hdjail whose audits have another form. Read it wi
 	"HJ0072": {exitIncomplete, "an audit ends early", `
 The end of the file is missing, so accesses may be missing, too. What is there is shown, and counts as an incomplete record. Usual
 causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
+
+	"HJ0080": {exitIllegal, "the daemon refused a request", `
+The policy of the site does not allow it, whoever runs this program: a mode without containment, a path of the host that the site
+has not listed under daemon: host_paths:, a store that is not the daemon's, or a caller whom no rule names. The refusal is in
+the log of the site. "hdjail build --no-daemon" builds with your own rights in a store of your own.`},
+	"HJ0081": {exitIllegal, "a quota is used up", `
+The site bounds the bytes that the results, sources and logs of one user take in the daemon's store. What is removed from the store
+counts no more.`},
+	"HJ0082": {exitAgain, "the daemon has no room now", `
+Too many jobs wait, too many clients are connected, or the daemon was stopped. Try again later.`},
+	"HJ0083": {exitOther, "the daemon went away", `
+The connection to the daemon ended before it had answered. What it had built is in its store. Jobs end with the daemon; those of a
+client that went end, too, unless they were detached.`},
+	"HJ0084": {exitDigest, "the log of the site is not as it was written", `
+Each line holds the hash of the one before it, and a second file tells how long the log is. The first line that does not fit is named:
+it, or the one before it, was changed, removed, moved or cut off. A machine that lost power may have lost the last lines.`},
 }

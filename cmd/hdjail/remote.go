@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"hdjail/artifact"
+	"hdjail/artifact/store"
+	"hdjail/build"
+	"hdjail/build/daemon/client"
+	"hdjail/build/daemon/wire"
+	"hdjail/build/plan"
+	"hdjail/build/sources"
+	"hdjail/build/spec"
+)
+
+// daemonFlags are those of `hdjail build` that are about the daemon.
+func daemonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "no-daemon", Usage: "build without the daemon, in a store of your own"},
+		&cli.BoolFlag{Name: "detach", Usage: "leave the build to the daemon, and print the name of the job"},
+	}
+}
+
+// socketPath is where the daemon is, and whether the caller said so.
+func socketPath() (path string, named bool) {
+	if path = os.Getenv("HDJAIL_SOCKET"); path != "" {
+		return path, true
+	}
+	return defaultSocket, false
+}
+
+// daemon connects to the daemon, nil where there is none for this build: no socket, one that the caller may not use, or one
+// of another store than the caller named.
+func (a *app) daemon(c *cli.Context) (*client.Client, error) {
+	if c.Bool("no-daemon") || c.Bool("dry-run") {
+		return nil, nil
+	}
+	d, err := a.dial(c.Context)
+	if path, named := socketPath(); !named && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ECONNREFUSED)) {
+		a.out.say("not using the daemon at %s: %v", path, rootErrno(err))
+		return nil, nil
+	}
+	if err != nil || d == nil {
+		return nil, err
+	}
+	if a.storeRoot != "" && a.absolute(a.storeRoot) != d.Info.Store {
+		return nil, nil
+	}
+	for _, flag := range []string{"keep-failed", "profile"} {
+		if c.IsSet(flag) {
+			return nil, usagef("--"+flag+" is for builds in a store of your own", "leave it out, or add --no-daemon")
+		}
+	}
+	if d.UID != 0 && d.UID != os.Geteuid() {
+		if _, named := socketPath(); !named {
+			return nil, usagef("the daemon's socket belongs to somebody else", "hdjail build --no-daemon")
+		}
+	}
+	path, _ := socketPath()
+	a.out.say("using the daemon at %s, store %s; --no-daemon builds without it", path, d.Info.Store)
+	return d, nil
+}
+
+func rootErrno(err error) error {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// dial connects to the daemon; nil where there is no socket, unless the caller has named it.
+func (a *app) dial(ctx context.Context) (*client.Client, error) {
+	path, named := socketPath()
+	d, err := client.Dial(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(func() error { _ = d.Close(); return nil }) // nothing is lost with it
+	return d, nil
+}
+
+// buildRemotely is `hdjail build` by the daemon: what the caller can read is read here, what has to be built is built there,
+// and what comes out is in the daemon's store, which everybody can read.
+func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]build.Result, error) {
+	s, err := store.Open(d.Info.Store, store.Options{Now: a.now, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	a.openStore = s
+	a.onClose(s.Close)
+	p, err := a.resolveRemotely(c.Context, d, r)
+	if err != nil {
+		return nil, err
+	}
+	b := &build.Builder{Store: s, Now: a.now, CPUs: a.processors}
+	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	if err != nil {
+		return nil, err
+	}
+	if !missing(results) && c.String("events") == "" && c.String("progress") == "auto" {
+		return targets(p, results), nil
+	}
+	sink, err := a.eventSink(c, p)
+	if err != nil {
+		return nil, err
+	}
+	if err = a.bring(c.Context, d, p, results); err == nil {
+		results, err = a.followBuild(c, d, p, sink)
+	}
+	err = errors.Join(err, sink.finish(diagnoseExit(err)))
+	return results, err
+}
+
+// resolveRemotely makes the plan; the daemon pins packages and takes in sources.
+func (a *app) resolveRemotely(ctx context.Context, d *client.Client, r request) (*plan.Plan, error) {
+	graph, err := a.load(ctx, r.targets)
+	if err != nil {
+		return nil, err
+	}
+	digests := plan.DigestCache{Dir: filepath.Join(a.cacheDir(), "paths"), Compute: digestHostPath, Now: a.now}
+	resolver := plan.Resolver{System: d.Info.System, Prefix: d.Info.Prefix, Host: d, Sources: d, HostDigest: digests.Digest, Home: a.home,
+		Mode: r.mode, Matches: r.matches}
+	return resolver.Resolve(ctx, graph)
+}
+
+// cacheDir is for what may be lost.
+func (a *app) cacheDir() string {
+	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "hdjail")
+	}
+	if a.home != "" {
+		return filepath.Join(a.home, ".cache/hdjail")
+	}
+	return filepath.Join(os.TempDir(), "hdjail-nobody") // not writable for long, and not needed
+}
+
+// bring gives the daemon what it lacks for the steps that are to be built: sources, then derivations.
+func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results []build.Result) error {
+	urls := map[string][]string{}
+	for i, step := range p.Steps {
+		for _, source := range step.Derivation.Sources {
+			if results[i].Realizations == nil && !strings.HasPrefix(source.Digest, "git:") {
+				urls[source.Digest] = append(urls[source.Digest], step.URLs[source.Digest]...)
+			}
+		}
+	}
+	var digests []string
+	for digest := range urls {
+		digests = append(digests, digest)
+	}
+	if len(digests) > 0 {
+		lacking, err := d.Missing(ctx, digests)
+		if err == nil && len(lacking) > 0 {
+			err = a.fetchFor(ctx, d, lacking, urls)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, step := range p.Steps {
+		if _, err := a.openStore.Derivation(step.ID); err == nil {
+			continue
+		}
+		if err := d.Derive(ctx, &step.Derivation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchFor fetches sources with the caller's rights, and passes them on.
+func (a *app) fetchFor(ctx context.Context, d *client.Client, digests []string, urls map[string][]string) (err error) {
+	if err := os.MkdirAll(a.cacheDir(), 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(a.cacheDir(), "fetch-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	src, err := sources.Open(a.sourceOptions(dir))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	for _, digest := range digests {
+		if err := src.Fetch(ctx, sources.Request{Digest: digest, URLs: urls[digest]}, nil); err != nil {
+			return err
+		}
+		file, err := src.OpenFile(digest)
+		if err != nil {
+			return err
+		}
+		err = d.Put(ctx, digest, file)
+		file.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followBuild has the daemon build the plan, and returns the results of the targets.
+func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink *events) ([]build.Result, error) {
+	q := &wire.Build{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), Strict: c.Bool("strict"), LockWait: c.Duration("lock-timeout"),
+		Detach: c.Bool("detach")}
+	for _, step := range p.Steps {
+		q.Steps = append(q.Steps, wireStep(step))
+	}
+	for _, t := range p.Targets {
+		q.Targets = append(q.Targets, t.ID)
+	}
+	done, err := d.Build(c.Context, q, client.Follower{Event: sink.Send, Job: func(job wire.JobInfo) {
+		if q.Detach {
+			a.out.line("%s", job.ID)
+		}
+	}})
+	if err != nil || done == nil {
+		return nil, err
+	}
+	results, err := a.remoteResults(p, done)
+	if done.Problem != nil {
+		err = &client.Error{Problem: *done.Problem}
+	}
+	return results, err
+}
+
+// wireStep is a step as the daemon is told of it, without what it knows.
+func wireStep(step *plan.Step) wire.Step {
+	w := wire.Step{ID: step.ID, Mode: step.Mode}
+	if text := step.Matcher.String(); text != "only" {
+		w.Match = text
+	}
+	if l := step.Limits; l != (spec.Limits{}) {
+		w.Limits = &wire.Limits{Memory: int64(l.Memory), Pids: l.Pids, CPU: l.CPU, Wall: l.Wall, Silence: l.Silence, Output: int64(l.Output), Log: int64(l.Log)}
+	}
+	for digest, urls := range step.URLs {
+		if strings.HasPrefix(digest, "git:") {
+			w.URLs = append(w.URLs, urls...)
+		}
+	}
+	return w
+}
+
+// remoteResults reads what was selected from the store.
+func (a *app) remoteResults(p *plan.Plan, done *wire.Done) (list []build.Result, err error) {
+	byID := map[artifact.DerivationID]*plan.Step{}
+	for _, t := range p.Targets {
+		byID[t.ID] = t
+	}
+	for _, r := range done.Results {
+		result := build.Result{Step: byID[r.ID], Cached: r.Cached, Duration: time.Duration(r.Seconds * float64(time.Second))}
+		for _, id := range r.Realizations {
+			found, err := a.openStore.Realization(id)
+			if err != nil {
+				return list, err
+			}
+			result.Realizations = append(result.Realizations, found)
+		}
+		if result.Step != nil && result.Realizations != nil {
+			list = append(list, result)
+		}
+	}
+	return list, nil
+}
