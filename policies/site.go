@@ -28,12 +28,8 @@ func ParseSite(text []byte) (s Site, err error) {
 	if len(text) > maxSite {
 		return s, fmt.Errorf("is larger than %d bytes", maxSite)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := decoder.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return Site{}, fmt.Errorf("%s", yaml.FormatError(err, false, false))
-	}
-	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return Site{}, errors.New("holds a second document, which would not be obeyed")
+	if err := decodeSite(text, &s); err != nil {
+		return Site{}, err
 	}
 	if err := s.Daemon.check(); err != nil {
 		return Site{}, err
@@ -44,6 +40,23 @@ func ParseSite(text []byte) (s Site, err error) {
 		}
 	}
 	return s, nil
+}
+
+// decodeSite reads one document. The parser panics over some texts that are none (a tag before a number, for one).
+func decodeSite(text []byte, s *Site) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("is no YAML that can be read: %v", p)
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := decoder.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s", yaml.FormatError(err, false, false))
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New("holds a second document, which would not be obeyed")
+	}
+	return nil
 }
 
 // Rules are the site's rules; "~" is home, and a pattern in it is left out when there is none.

@@ -126,20 +126,26 @@ func (a *app) hostPackages() (*hostpkgs.Host, error) {
 	if a.openHost != nil {
 		return a.openHost, nil
 	}
+	config, err := a.hostConfig()
+	if err != nil {
+		return nil, err
+	}
+	a.openHost, err = hostpkgs.New(config)
+	return a.openHost, err
+}
+
+// hostConfig is what the host's packages are opened with.
+func (a *app) hostConfig() (c hostpkgs.Config, err error) {
 	s, err := a.store()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	database, err := openDatabase()
-	if err != nil {
-		return nil, err
-	}
-	a.openHost, err = hostpkgs.New(hostpkgs.Config{Database: database, Dir: s.HostDir(),
+	return hostpkgs.Config{Database: database, Dir: s.HostDir(),
 		Digest: func(ctx context.Context, dir string) (string, error) {
 			digest, err := tree.DigestPath(ctx, dir)
 			return digest.String(), err
-		}, Progress: a.out.pinning})
-	return a.openHost, err
+		}, Progress: a.out.pinning}, err
 }
 
 // hostToRead is hostPackages for a verb that takes no snapshots, so the store may be another user's.

@@ -16,10 +16,6 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
-	"hdjail/build/daemon"
-	"hdjail/build/daemon/client"
-	"hdjail/build/daemon/rules"
-	"hdjail/build/daemon/sitelog"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
 	"hdjail/build/sources/unpack"
@@ -98,9 +94,6 @@ func (a *app) exit(err error) int {
 func diagnose(err error) problem {
 	p := problem{Code: "HJ0001"}
 	var located *spec.Error
-	if errors.Is(err, daemon.ErrStopped) {
-		return problem{Code: "HJ0082", Exit: codes["HJ0082"].exit, Text: err.Error()}
-	}
 	if errors.Is(err, context.Canceled) {
 		return problem{Code: "HJ0003", Exit: exitInterrupted, Text: "interrupted"} // where is not worth telling
 	}
@@ -126,14 +119,7 @@ func diagnose(err error) problem {
 // diagnoses are tried in order: what failed, then what caused it.
 var diagnoses = []func(error) (problem, bool){
 	on(func(e *usageError) problem { return problem{Code: "HJ0002", Help: helps(e.Help)} }),
-	on(func(e *client.Error) problem {
-		return problem{Code: e.Code, Exit: e.Exit, Text: e.Text, Details: e.Details, Help: e.Help}
-	}),
-	on(diagnoseRefused),
-	on(func(*client.LostError) problem {
-		return problem{Code: "HJ0083", Help: helps("hdjail jobs lists what it runs; what was built is in its store")}
-	}),
-	on(func(*sitelog.DamageError) problem { return problem{Code: "HJ0084"} }),
+	diagnoseDaemon,
 	on(diagnoseFailure),
 	on(diagnoseIllegalRun),
 	on(func(e *incompleteError) problem {
@@ -242,17 +228,6 @@ func on[E error](look func(E) problem) func(error) (problem, bool) {
 		}
 		return problem{}, false
 	}
-}
-
-// diagnoseRefused tells who was refused for ever from who may come again.
-func diagnoseRefused(e *rules.Refused) problem {
-	switch e.Kind {
-	case rules.Busy:
-		return problem{Code: "HJ0082"}
-	case rules.Quota:
-		return problem{Code: "HJ0081"}
-	}
-	return problem{Code: "HJ0080", Help: helps("hdjail build --no-daemon builds in a store of your own")}
 }
 
 var failureCodes = map[string]string{"exit": "HJ0030", "illegal-access": "HJ0031", "promise": "HJ0032", "output": "HJ0033",

@@ -24,6 +24,7 @@ import (
 	"hdjail/build/daemon/sitelog"
 	"hdjail/build/daemon/wire"
 	"hdjail/build/plan"
+	"hdjail/hostpkgs"
 	"hdjail/policies"
 )
 
@@ -159,7 +160,13 @@ func (a *app) daemonConfig(site policies.Site) (daemon.Config, error) {
 	if queued == 0 {
 		queued = 10000
 	}
-	return daemon.Config{Builder: *b, Host: a.openHost, Sources: a.openSource, Rules: decide, System: system(), Places: places, Queued: queued,
+	packages, err := a.hostConfig()
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	packages.Progress = nil
+	host := &daemon.Fresh{Open: func() (plan.HostPackages, error) { return hostpkgs.New(packages) }}
+	return daemon.Config{Builder: *b, Host: host, Sources: a.openSource, Rules: decide, System: system(), Places: places, Queued: queued,
 		Explain: a.explainToClient, Metrics: &metrics.Set{}}, nil
 }
 

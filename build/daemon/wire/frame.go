@@ -98,8 +98,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if oobn > 0 {
 		c.take(oob[:oobn])
 	}
-	if err == nil && n == 0 && len(p) > 0 {
-		err = io.EOF
+	if errors.Is(err, io.EOF) || err == nil && n == 0 && len(p) > 0 {
+		err = io.EOF // bare, as readers want it
 	}
 	return n, err
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+
+	"hdjail/build/daemon"
+	"hdjail/build/daemon/client"
+	"hdjail/build/daemon/rules"
+	"hdjail/build/daemon/sitelog"
+)
+
+// diagnoseDaemon is for what a daemon says, and what happens to it.
+func diagnoseDaemon(err error) (problem, bool) {
+	if errors.Is(err, daemon.ErrStopped) {
+		return problem{Code: "HJ0082"}, true
+	}
+	for _, d := range []func(error) (problem, bool){
+		on(func(e *client.Error) problem {
+			return problem{Code: e.Code, Exit: e.Exit, Text: e.Text, Details: e.Details, Help: e.Help}
+		}),
+		on(diagnoseRefused),
+		on(func(*client.LostError) problem {
+			return problem{Code: "HJ0083", Help: helps("hdjail jobs lists what it runs; what was built is in its store")}
+		}),
+		on(func(*sitelog.DamageError) problem { return problem{Code: "HJ0084"} }),
+	} {
+		if p, ok := d(err); ok {
+			return p, true
+		}
+	}
+	return problem{}, false
+}
+
+// diagnoseRefused tells who was refused for ever from who may come again.
+func diagnoseRefused(e *rules.Refused) problem {
+	switch e.Kind {
+	case rules.Busy:
+		return problem{Code: "HJ0082"}
+	case rules.Quota:
+		return problem{Code: "HJ0081"}
+	}
+	return problem{Code: "HJ0080", Help: helps("hdjail build --no-daemon builds in a store of your own")}
+}
