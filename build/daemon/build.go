@@ -26,24 +26,29 @@ var ErrStopped = errors.New("the daemon was stopped; try again")
 // errGone ends a job whose client went.
 var errGone = errors.New("the client is gone")
 
-// follow sends a job's events and how it ended, and tells whether the client had all of that.
-func (s *Server) follow(conn *wire.Conn, j *job) bool {
+// follow sends a job's events and how it ended, and tells whether the client had all of that. When ctx is done the job is
+// about to end, which the client is still told.
+func (s *Server) follow(ctx context.Context, conn *wire.Conn, j *job) bool {
 	info := j.state()
-	if conn.Send(wire.Reply{Version: wire.Version, Job: &info}, nil) != nil || conn.Await(noDeadline) != nil {
+	if conn.Send(wire.Reply{Version: wire.Version, Job: &info}, nil) != nil || ctx.Err() == nil && conn.Await(noDeadline) != nil {
 		return false
 	}
-	gone := make(chan struct{})
+	silent := make(chan struct{})
 	go func() { // ends with the connection
-		defer close(gone)
-		_, _ = conn.Read(make([]byte, 1)) // a client says nothing while it follows
+		defer close(silent)
+		conn.Listen() // a client says nothing while it follows
 	}()
-	defer func() { conn.Close(); <-gone }()
+	defer func() { conn.Close(); <-silent }()
 	r := j.feed.follow()
 	defer j.feed.leave(r)
-	for {
+	for gone := silent; ; {
 		select {
 		case <-gone:
-			return false
+			if ctx.Err() == nil {
+				return false
+			}
+			gone = nil // nobody listens to the client any more
+			continue
 		case <-r.wake:
 		}
 		events, ended := j.feed.take(r)

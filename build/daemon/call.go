@@ -47,13 +47,13 @@ func (s *Server) request(ctx context.Context, conn *wire.Conn, c *call) (more bo
 	}
 	s.count.requests.Add(1, metrics.Labels("kind", kind, "decision", "allowed"))
 	if err == nil && kind == "attach" {
-		s.follow(conn, c.job) // which goes on when this client goes
+		s.follow(ctx, conn, c.job) // which goes on when this client goes
 		return false
 	}
 	if err == nil && kind == "build" {
 		var j *job
 		if j, err = s.submit(ctx, c); err == nil {
-			if !s.follow(conn, j) && !c.request.Build.Detach {
+			if !s.follow(ctx, conn, j) && !c.request.Build.Detach {
 				j.cancel(errGone)
 			}
 			return false

@@ -118,7 +118,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 // connection is one client, until it goes or does something wrong.
 func (s *Server) connection(ctx context.Context, conn *wire.Conn) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Await(time.Unix(1, 0)) }) // no more requests
 	defer stop()
 	caller, err := conn.Peer()
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Server) connection(ctx context.Context, conn *wire.Conn) {
 	defer s.leave(caller)
 	deadline := patience
 	for {
-		if conn.Await(time.Now().Add(deadline)) != nil {
+		if conn.Await(time.Now().Add(deadline)) != nil || ctx.Err() != nil {
 			return
 		}
 		q := new(wire.Request)

@@ -77,10 +77,13 @@ type Conn struct {
 // NewConn returns the end that socket is; Close closes it.
 func NewConn(socket *net.UnixConn) *Conn { return &Conn{socket: socket} }
 
-// Close ends the connection.
-func (c *Conn) Close() error {
-	c.drop()
-	return c.socket.Close()
+// Close ends the connection, also for who waits in another goroutine.
+func (c *Conn) Close() error { return c.socket.Close() }
+
+// Listen returns when the other end is gone, or says something where nothing is to be said.
+func (c *Conn) Listen() {
+	defer c.drop()
+	_, _ = c.Read(make([]byte, 1)) // whichever it was
 }
 
 func (c *Conn) drop() {
