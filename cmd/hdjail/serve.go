@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/tree"
 	"hdjail/build"
 	"hdjail/build/daemon"
@@ -25,6 +26,7 @@ import (
 	"hdjail/build/daemon/wire"
 	"hdjail/build/plan"
 	"hdjail/hostpkgs"
+	"hdjail/jail/container"
 	"hdjail/policies"
 )
 
@@ -61,6 +63,11 @@ func (a *app) serve(c *cli.Context) error {
 	runner, err := a.runner(policies.ModeHide) // may start this process over, so it comes first
 	if err != nil {
 		return err
+	}
+	if holder, err := lease.Self(); err != nil {
+		return err
+	} else if err := container.SweepGroups(holder.Abandoned); err != nil { // of a daemon that was killed
+		a.out.warn("%v", err)
 	}
 	config, err := a.daemonConfig(site)
 	if err != nil {
