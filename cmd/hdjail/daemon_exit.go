@@ -7,6 +7,7 @@ import (
 	"hdjail/build/daemon/client"
 	"hdjail/build/daemon/rules"
 	"hdjail/build/daemon/sitelog"
+	"hdjail/build/daemon/wire"
 )
 
 // diagnoseDaemon is for what a daemon says, and what happens to it.
@@ -21,6 +22,12 @@ func diagnoseDaemon(err error) (problem, bool) {
 		on(diagnoseRefused),
 		on(func(*client.LostError) problem {
 			return problem{Code: "HJ0083", Help: helps("hdjail jobs lists what it runs; what was built is in its store")}
+		}),
+		on(func(*wire.FrameError) problem {
+			return problem{Code: "HJ0083", Help: helps("use the hdjail of the daemon's version")}
+		}),
+		on(func(*wire.TooLargeError) problem {
+			return problem{Code: "HJ0080", Help: helps("put data into a file and name it as a source; build large stacks in parts")}
 		}),
 		on(func(*sitelog.DamageError) problem { return problem{Code: "HJ0084"} }),
 	} {

@@ -23,6 +23,11 @@ import (
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/daemon"
+	"hdjail/build/daemon/client"
+	"hdjail/build/daemon/rules"
+	"hdjail/build/daemon/sitelog"
+	"hdjail/build/daemon/wire"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -139,6 +144,17 @@ var diagnosed = []struct {
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
 	{&divertedError{}, "HJ0064", 1},
+	{&client.Error{Problem: wire.Problem{Code: "HJ0030", Exit: 3}}, "HJ0030", 3},
+	{&spec.Error{Err: &client.Error{Problem: wire.Problem{Code: "HJ0011", Exit: 6}}}, "HJ0011", 6},
+	{&spec.Error{Err: &rules.Refused{Kind: rules.Policy}}, "HJ0080", 4},
+	{&rules.Refused{Kind: rules.Caller}, "HJ0080", 4},
+	{&rules.Refused{Kind: rules.Quota}, "HJ0081", 4},
+	{&rules.Refused{Kind: rules.Busy}, "HJ0082", 75},
+	{daemon.ErrStopped, "HJ0082", 75},
+	{&client.LostError{Err: &wire.FrameError{}}, "HJ0083", 1},
+	{&wire.FrameError{}, "HJ0083", 1},
+	{&wire.TooLargeError{}, "HJ0080", 4},
+	{&sitelog.DamageError{}, "HJ0084", 8},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},

@@ -20,6 +20,7 @@ import (
 	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/build/spec"
+	"hdjail/policies"
 )
 
 // daemonFlags are those of `hdjail build` that are about the daemon.
@@ -116,11 +117,48 @@ func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]buil
 	if err != nil {
 		return nil, err
 	}
+	watch := &remarked{events: sink}
 	if err = a.bring(c.Context, d, p, results); err == nil {
-		results, err = a.followBuild(c, d, p, sink)
+		results, err = a.followBuild(c, d, p, watch)
+	}
+	audits := a.remoteAudits(watch.list)
+	if err == nil {
+		err = audits.incomplete
 	}
 	err = errors.Join(err, sink.finish(diagnoseExit(err)))
+	if c.String("progress") != "quiet" {
+		a.summarize(audits.list, audits.more, "")
+	}
 	return results, err
+}
+
+// remarked passes events on, and remembers the builds whose audits say something.
+type remarked struct {
+	*events
+	list []string
+}
+
+// Send implements build.EventSink.
+func (r *remarked) Send(e build.Event) {
+	if n := e.Counts; e.Event == "build.audit" && (n[policies.Hidden]+n[policies.Leaked]+n[policies.Unknown] > 0 || e.Complete != nil && !*e.Complete) {
+		r.list = append(r.list, e.Drv)
+	}
+	r.events.Send(e)
+}
+
+// remoteAudits reads the audits of builds from the daemon's store. One that cannot be read is left out: it was for telling.
+func (a *app) remoteAudits(builds []string) *auditList {
+	audits := new(auditList)
+	for _, text := range builds {
+		id, err := artifact.ParseDerivationID(text)
+		if err != nil {
+			continue
+		}
+		if found, err := a.auditOf(a.openStore, store.Ref{Derivation: id}, false); err == nil {
+			audits.add(found)
+		}
+	}
+	return audits
 }
 
 // resolveRemotely makes the plan; the daemon pins packages and takes in sources.
@@ -213,7 +251,7 @@ func (a *app) fetchFor(ctx context.Context, d *client.Client, digests []string, 
 }
 
 // followBuild has the daemon build the plan, and returns the results of the targets.
-func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink *events) ([]build.Result, error) {
+func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink build.EventSink) ([]build.Result, error) {
 	q := &wire.Build{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), Strict: c.Bool("strict"), LockWait: c.Duration("lock-timeout"),
 		Detach: c.Bool("detach")}
 	for _, step := range p.Steps {
