@@ -225,6 +225,12 @@ func TestDaemonBuildsForUser(t *testing.T) {
 	if out, err := d.asUser("build", "theirs.yaml").CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
 		t.Errorf("a file of root's as a source: %v: %s", err, out)
 	}
+	for _, mode := range []string{"off", "log"} {
+		refused := d.asUser("build", "--mode", mode, "mine.yaml")
+		if out, err := refused.CombinedOutput(); refused.ProcessState.ExitCode() != 4 || !strings.Contains(string(out), "error[HJ0080]") {
+			t.Errorf("mode %s: %v: %s", mode, err, out)
+		}
+	}
 	found, err := os.Stat(filepath.Join(dir, "result/words"))
 	if err != nil || found.Sys().(*syscall.Stat_t).Uid != 0 || found.Mode().Perm() != 0o444 {
 		t.Errorf("the result is %v, %v", found, err)
@@ -233,16 +239,22 @@ func TestDaemonBuildsForUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var built []sitelog.Entry
+	var built, refused []sitelog.Entry
 	if _, err := sitelog.Read(d.path("log/site.log"), func(e sitelog.Entry) {
 		if e.Event == "built" {
 			built = append(built, e)
+		}
+		if e.Decision == "refused" && fmt.Sprintln(e.UID) == string(uid) && e.PID > 0 && strings.HasPrefix(e.Reason, "policy: ") {
+			refused = append(refused, e)
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if len(built) != 1 || fmt.Sprintln(built[0].UID) != string(uid) || built[0].Name != "mine" {
 		t.Errorf("built for %s: %+v", uid, built)
+	}
+	if len(refused) != 2 {
+		t.Errorf("refused %s: %+v", uid, refused)
 	}
 	var jobs []wire.JobInfo
 	out, err = d.asUser("jobs", "--json").Output()

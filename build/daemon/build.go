@@ -12,6 +12,7 @@ import (
 	"hdjail/artifact/match"
 	"hdjail/artifact/tree"
 	"hdjail/build"
+	"hdjail/build/daemon/rules"
 	"hdjail/build/daemon/sitelog"
 	"hdjail/build/daemon/wire"
 	"hdjail/build/plan"
@@ -176,18 +177,23 @@ func (s *Server) realize(ctx context.Context, j *job, b *wire.Build, with realiz
 	return results, p, err
 }
 
-// plan makes the plan of a request from the derivations in the store, which were authorized when the job was taken.
+// plan makes the plan of a request from the derivations in the store. It may have waited for hours, so it is authorized again:
+// paths of the host have to be what they were.
 func (s *Server) plan(c wire.Caller, b *wire.Build, quota policies.Quota) (*plan.Plan, error) {
 	store, logs, err := s.usage.left(c.UID, quota)
 	if err != nil {
 		return nil, err
 	}
+	reached, err := s.reach(b)
+	if err == nil {
+		err = s.c.Rules.Authorize(c, &wire.Request{Version: wire.Version, Build: b}, rules.Subject{Derivations: reached})
+	}
+	if err != nil {
+		return nil, err
+	}
 	steps := make([]*plan.Step, len(b.Steps))
 	for i, w := range b.Steps {
-		d, err := s.c.Builder.Store.Derivation(w.ID)
-		if err != nil {
-			return nil, err
-		}
+		d := reached[i]
 		step := &plan.Step{ID: w.ID, Derivation: *d, Mode: w.Mode, URLs: map[string][]string{}}
 		if step.Mode == "" {
 			step.Mode = policies.ModeHide

@@ -221,9 +221,10 @@ func (s *Server) withinQuota(c wire.Caller) error {
 // refused tells the caller and the site's log of a refusal.
 func (s *Server) refused(conn *wire.Conn, c wire.Caller, kind string, why *rules.Refused) {
 	s.count.requests.Add(1, metrics.Labels("kind", kind, "decision", "refused"))
-	// A log that cannot be written keeps nobody from being refused.
-	_ = s.c.Log.Append(sitelog.Entry{Event: "request", UID: c.UID, PID: c.PID, Request: kind, Decision: "refused",
-		Reason: string(why.Kind) + ": " + cut(why.Reason)})
+	if reason := s.noisy.reason(c.UID, s.c.Builder.Now(), string(why.Kind)+": "+cut(why.Reason)); reason != "" {
+		// A log that cannot be written keeps nobody from being refused.
+		_ = s.c.Log.Append(sitelog.Entry{Event: "request", UID: c.UID, PID: c.PID, Request: kind, Decision: "refused", Reason: reason})
+	}
 	problem := s.c.Explain(why)
 	_ = conn.Send(wire.Reply{Version: wire.Version, Error: &problem}, nil) // the connection ends anyway
 }

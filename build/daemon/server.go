@@ -64,16 +64,29 @@ type Server struct {
 	queue *queue.Queue
 	jobs  *jobs
 	usage *ledger
+	noisy noisy
 	count counters
 
 	mu   sync.Mutex
-	open map[int]int // connections by user
+	open map[int]*guest // by user
 	all  int
 }
 
+// guest is a user with connections. large has a place for each of his large frames while it is read.
+type guest struct {
+	connections int
+	large       chan struct{}
+}
+
+// A frame from largeFrame bytes on takes one of largeFrames places of its user, so that nobody can fill the memory.
+const (
+	largeFrame  = 64 << 10
+	largeFrames = 4
+)
+
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	s := &Server{c: c, queue: queue.New(c.Places), jobs: newJobs(c.Queued), open: map[int]int{}}
+	s := &Server{c: c, queue: queue.New(c.Places), jobs: newJobs(c.Queued), open: map[int]*guest{}}
 	s.usage = &ledger{exists: s.exists, name: c.LogName, now: c.Builder.Now}
 	if err := s.usage.recount(); err != nil {
 		return nil, err
@@ -124,11 +137,19 @@ func (s *Server) connection(ctx context.Context, conn *wire.Conn) {
 	if err != nil {
 		return
 	}
-	if !s.enter(caller) {
+	me := s.enter(caller)
+	if me == nil {
 		s.refused(conn, caller, "", &rules.Refused{Kind: rules.Busy, Reason: "too many connections"})
 		return
 	}
 	defer s.leave(caller)
+	holds := false
+	conn.Admit(func(size int) {
+		if size >= largeFrame {
+			me.large <- struct{}{} // which is free again after patience at the latest
+			holds = true
+		}
+	})
 	deadline := patience
 	for {
 		if conn.Await(time.Now().Add(deadline)) != nil || ctx.Err() != nil {
@@ -136,6 +157,10 @@ func (s *Server) connection(ctx context.Context, conn *wire.Conn) {
 		}
 		q := new(wire.Request)
 		file, err := conn.Receive(q, patience)
+		if holds {
+			<-me.large
+			holds = false
+		}
 		if err != nil {
 			if malformed := (*wire.FrameError)(nil); errors.As(err, &malformed) {
 				s.refused(conn, caller, "", &rules.Refused{Kind: rules.Malformed, Reason: malformed.Error()})
@@ -153,24 +178,31 @@ func (s *Server) connection(ctx context.Context, conn *wire.Conn) {
 	}
 }
 
-// enter counts a connection, and refuses one too many.
-func (s *Server) enter(c wire.Caller) bool {
+// enter counts a connection; nil is one too many.
+func (s *Server) enter(c wire.Caller) *guest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= connections || s.open[c.UID] >= perUser && c.UID != 0 {
-		return false
+	g := s.open[c.UID]
+	if g == nil {
+		g = &guest{large: make(chan struct{}, largeFrames)}
+	}
+	if s.all >= connections || g.connections >= perUser && c.UID != 0 {
+		return nil
 	}
 	s.all++
-	s.open[c.UID]++
-	return true
+	g.connections++
+	s.open[c.UID] = g
+	return g
 }
 
 func (s *Server) leave(c wire.Caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all--
-	if s.open[c.UID]--; s.open[c.UID] == 0 {
+	if g := s.open[c.UID]; g.connections == 1 {
 		delete(s.open, c.UID)
+	} else {
+		g.connections--
 	}
 }
 

@@ -105,6 +105,21 @@ func TestRefusalsAreLogged(t *testing.T) {
 	}
 }
 
+// Nobody fills the log by being refused.
+func TestNoisy(t *testing.T) {
+	var n noisy
+	now := time.Unix(0, 0)
+	written := 0
+	for range 3 * refusalsAnHour {
+		if n.reason(1, now, "x") != "" {
+			written++
+		}
+	}
+	if written != refusalsAnHour || n.reason(2, now, "x") != "x" || n.reason(1, now.Add(time.Hour), "x") != "x" {
+		t.Errorf("%d were written", written)
+	}
+}
+
 // send sends a body as a frame, and returns that of the reply, after which the connection has to end.
 func (s *site) send(body string) []byte {
 	s.t.Helper()

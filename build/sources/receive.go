@@ -28,32 +28,25 @@ func (s *Store) Receive(ctx context.Context, digest string, from *os.File) error
 	if d.Algorithm == "git" {
 		return fmt.Errorf("receive source %q: a commit is more than its tree", d)
 	}
-	unlock, err := s.lock(ctx, d.key())
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if s.has(d) {
-		return nil
-	}
-	if d.Algorithm == "tree" {
-		return s.receiveTree(ctx, d, from)
-	}
-	in, err := s.begin(d)
-	if err != nil {
-		return err
-	}
-	defer in.close()
-	return in.copyIn(ctx, from, func(int64, int64) {})
-}
-
-func (s *Store) receiveTree(ctx context.Context, d Digest, from io.Reader) error {
+	// Without the lock of the digest: whoever sends slowly would keep everybody else from that source.
 	w, err := s.newWork()
 	if err != nil {
 		return err
 	}
 	defer w.remove()
-	_, err = s.keepTree(ctx, w, func(t *unpack.Tree) error { return unpack.Stream(ctx, from, t) },
+	if d.Algorithm == "tree" {
+		return s.receiveTree(ctx, d, from, w)
+	}
+	in := &intake{s: s, d: d, name: w.name + "/file", hash: newHash(d.Algorithm)}
+	if in.f, err = s.root.OpenFile(in.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return fmt.Errorf("receive source %q: %w", d, err)
+	}
+	defer in.f.Close()
+	return in.copyIn(ctx, from, func(int64, int64) {})
+}
+
+func (s *Store) receiveTree(ctx context.Context, d Digest, from io.Reader, w *workDir) error {
+	_, err := s.keepTree(ctx, w, func(t *unpack.Tree) error { return unpack.Stream(ctx, from, t) },
 		func(content artifact.TreeDigest) (Digest, error) {
 			if got := treeDigest(content); got != d {
 				return d, &DigestError{Want: d.String(), Got: got.String(), URL: "its user"}

@@ -60,6 +60,9 @@ func (a *app) serve(c *cli.Context) error {
 		return err
 	}
 	a.uids, a.offline, a.home = site.Daemon.UIDs, !site.Daemon.Fetch, ""
+	if err := os.Unsetenv("HDJAIL_SITE_POLICY"); err != nil { // --site-policy says it
+		return err
+	}
 	runner, err := a.runner(policies.ModeHide) // may start this process over, so it comes first
 	if err != nil {
 		return err

@@ -73,7 +73,12 @@ func (r *Rules) build(b *wire.Build, reached []*artifact.Derivation) error {
 	if len(b.Targets) == 0 || len(b.Targets) > len(b.Steps) || b.Jobs < 0 || b.LockWait < 0 {
 		return refuse(Malformed, "the build has %d steps, %d targets and %d jobs", len(b.Steps), len(b.Targets), b.Jobs)
 	}
+	seen := make(map[artifact.DerivationID]bool, len(b.Steps))
 	for _, s := range b.Steps {
+		if seen[s.ID] {
+			return refuse(Malformed, "the step %s is there twice", s.ID)
+		}
+		seen[s.ID] = true
 		if s.Mode != "" && !s.Mode.Contains() {
 			return refuse(Policy, "mode %q is no containment; there are hide and fail", s.Mode)
 		}

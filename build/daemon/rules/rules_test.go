@@ -234,6 +234,7 @@ func TestAuthorize(t *testing.T) {
 		"clone":             {user, builds(func(s *wire.Step) { s.URLs = []string{"https://x/y"} }), Policy},
 		"file":              {user, builds(func(s *wire.Step) { s.URLs = []string{"file:///etc/shadow"} }), Policy},
 		"matcher":           {user, builds(func(s *wire.Step) { s.Match = "nonsense" }), Malformed},
+		"twice one":         {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step, step}, Targets: target}}, Malformed},
 		"no target":         {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step}}}, Malformed},
 		"negative jobs":     {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step}, Targets: target, Jobs: -1}}, Malformed},
 	} {

@@ -28,8 +28,8 @@ func malformed(format string, args ...any) error {
 	return &FrameError{fmt.Sprintf(format, args...)}
 }
 
-// readFrame reads one body. An end before the first byte is io.EOF.
-func readFrame(r io.Reader) ([]byte, error) {
+// readFrame reads one body, when admit, unless nil, has let its length in. An end before the first byte is io.EOF.
+func readFrame(r io.Reader, admit func(size int)) ([]byte, error) {
 	var header [4]byte
 	if n, err := io.ReadFull(r, header[:]); err != nil {
 		if n > 0 && errors.Is(err, io.ErrUnexpectedEOF) {
@@ -40,6 +40,9 @@ func readFrame(r io.Reader) ([]byte, error) {
 	size := binary.BigEndian.Uint32(header[:])
 	if size == 0 || size > MaxFrame {
 		return nil, malformed("its length is %d, and 1 to %d are allowed", size, MaxFrame)
+	}
+	if admit != nil {
+		admit(int(size))
 	}
 	var body bytes.Buffer // grows with what comes, whatever the length says
 	if _, err := io.CopyN(&body, r, int64(size)); err != nil {
@@ -72,10 +75,14 @@ type Conn struct {
 	file *os.File
 	// tooMany tells that more than one came.
 	tooMany bool
+	admit   func(size int)
 }
 
 // NewConn returns the end that socket is; Close closes it.
 func NewConn(socket *net.UnixConn) *Conn { return &Conn{socket: socket} }
+
+// Admit has wait called with the length of each frame before its body is read. Set it before the first Receive.
+func (c *Conn) Admit(wait func(size int)) { c.admit = wait }
 
 // Close ends the connection, also for who waits in another goroutine.
 func (c *Conn) Close() error { return c.socket.Close() }
@@ -135,7 +142,7 @@ func (c *Conn) take(oob []byte) {
 // connection is io.EOF; what is no message is *FrameError. Once it has begun, a frame has to be complete within patience.
 func (c *Conn) Receive(message any, patience time.Duration) (file *os.File, err error) {
 	defer c.drop()
-	body, err := readFrame(&patient{c, patience})
+	body, err := readFrame(&patient{c, patience}, c.admit)
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bytes.NewReader(data)
 		for {
-			body, err := readFrame(r)
+			body, err := readFrame(r, nil)
 			if err != nil {
 				if !errors.As(err, new(*FrameError)) && !errors.Is(err, io.EOF) {
 					t.Fatal(err)
