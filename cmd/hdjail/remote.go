@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -118,8 +120,9 @@ func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]buil
 		return nil, err
 	}
 	watch := &remarked{events: sink}
-	if err = a.bring(c.Context, d, p, results); err == nil {
-		results, err = a.followBuild(c, d, p, watch)
+	commits, err := a.bring(c.Context, d, p, results)
+	if err == nil {
+		results, err = a.followBuild(c, d, remotePlan{p, commits}, watch)
 	}
 	audits := a.remoteAudits(watch.list)
 	if err == nil {
@@ -184,27 +187,35 @@ func (a *app) cacheDir() string {
 	return filepath.Join(os.TempDir(), "hdjail-nobody") // not writable for long, and not needed
 }
 
-// bring gives the daemon what it lacks for the steps that are to be built: sources, then derivations.
-func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results []build.Result) error {
+// bring gives the daemon what it lacks for the steps that are to be built: sources, then derivations. It returns where the
+// commits are to be had that are left to the daemon.
+func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results []build.Result) (commits map[string][]string, err error) {
 	urls := map[string][]string{}
 	for i, step := range p.Steps {
 		for _, source := range step.Derivation.Sources {
-			if results[i].Realizations == nil && !strings.HasPrefix(source.Digest, "git:") {
+			if results[i].Realizations == nil {
 				urls[source.Digest] = append(urls[source.Digest], step.URLs[source.Digest]...)
 			}
 		}
 	}
-	var digests []string
-	for digest := range urls {
-		digests = append(digests, digest)
-	}
-	if len(digests) > 0 {
-		lacking, err := d.Missing(ctx, digests)
-		if err == nil && len(lacking) > 0 {
-			err = a.fetchFor(ctx, d, lacking, urls)
-		}
+	commits = map[string][]string{}
+	if len(urls) > 0 {
+		lacking, err := d.Missing(ctx, slices.Sorted(maps.Keys(urls)))
 		if err != nil {
-			return err
+			return nil, err
+		}
+		var files []string
+		for _, digest := range lacking {
+			if strings.HasPrefix(digest, "git:") {
+				commits[digest] = urls[digest]
+			} else {
+				files = append(files, digest)
+			}
+		}
+		if len(files) > 0 {
+			if err := a.fetchFor(ctx, d, files, urls); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, step := range p.Steps {
@@ -212,10 +223,10 @@ func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results
 			continue
 		}
 		if err := d.Derive(ctx, &step.Derivation); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return commits, nil
 }
 
 // fetchFor fetches sources with the caller's rights, and passes them on.
@@ -250,12 +261,18 @@ func (a *app) fetchFor(ctx context.Context, d *client.Client, digests []string, 
 	return nil
 }
 
+// remotePlan is what the daemon has to know: a plan, and where it finds commits that it lacks.
+type remotePlan struct {
+	*plan.Plan
+	commits map[string][]string
+}
+
 // followBuild has the daemon build the plan, and returns the results of the targets.
-func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink build.EventSink) ([]build.Result, error) {
+func (a *app) followBuild(c *cli.Context, d *client.Client, p remotePlan, sink build.EventSink) ([]build.Result, error) {
 	q := &wire.Build{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), Strict: c.Bool("strict"), LockWait: c.Duration("lock-timeout"),
 		Detach: c.Bool("detach")}
 	for _, step := range p.Steps {
-		q.Steps = append(q.Steps, wireStep(step))
+		q.Steps = append(q.Steps, wireStep(step, p.commits))
 	}
 	for _, t := range p.Targets {
 		q.Targets = append(q.Targets, t.ID)
@@ -268,7 +285,7 @@ func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink b
 	if err != nil || done == nil {
 		return nil, err
 	}
-	results, err := a.remoteResults(p, done)
+	results, err := a.remoteResults(p.Plan, done)
 	if done.Problem != nil {
 		err = &client.Error{Problem: *done.Problem}
 	}
@@ -276,7 +293,7 @@ func (a *app) followBuild(c *cli.Context, d *client.Client, p *plan.Plan, sink b
 }
 
 // wireStep is a step as the daemon is told of it, without what it knows.
-func wireStep(step *plan.Step) wire.Step {
+func wireStep(step *plan.Step, commits map[string][]string) wire.Step {
 	w := wire.Step{ID: step.ID, Mode: step.Mode}
 	if text := step.Matcher.String(); text != "only" {
 		w.Match = text
@@ -284,10 +301,8 @@ func wireStep(step *plan.Step) wire.Step {
 	if l := step.Limits; l != (spec.Limits{}) {
 		w.Limits = &wire.Limits{Memory: int64(l.Memory), Pids: l.Pids, CPU: l.CPU, Wall: l.Wall, Silence: l.Silence, Output: int64(l.Output), Log: int64(l.Log)}
 	}
-	for digest, urls := range step.URLs {
-		if strings.HasPrefix(digest, "git:") {
-			w.URLs = append(w.URLs, urls...)
-		}
+	for _, source := range step.Derivation.Sources {
+		w.URLs = append(w.URLs, commits[source.Digest]...)
 	}
 	return w
 }

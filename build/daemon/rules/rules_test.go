@@ -246,6 +246,20 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// A site may let the daemon clone, and then from where nobody listens in.
+func TestFetch(t *testing.T) {
+	r := newRules(t, "daemon: {rules: [{users: [\"*\"]}], fetch: true}")
+	d := good(t)
+	d.HostPaths = nil
+	for url, allowed := range map[string]bool{"https://host/x.git": true, "http://host/x.git": false, "file:///etc": false, "--upload-pack=x": false,
+		"ssh://host/x": false} {
+		q := &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{{ID: d.ID(), URLs: []string{url}}}, Targets: []artifact.DerivationID{d.ID()}}}
+		if err := r.Authorize(user, q, Subject{Derivations: []*artifact.Derivation{d}}); (err == nil) != allowed {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 // Callers can only ask for less than the site allows, and than is left of their quota.
 func TestLimits(t *testing.T) {
 	r := newRules(t, site)
