@@ -3,6 +3,7 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +161,9 @@ func (d *served) realizations() int {
 // metric reads one value from the socket of the metrics, 0 when it is not there.
 func (d *served) metric(name string) float64 {
 	d.t.Helper()
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", d.path("run/m")) }}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", d.path("run/m"))
+	}}
 	response, err := (&http.Client{Transport: transport}).Get("http://daemon/metrics")
 	if err != nil {
 		d.t.Fatal(err)
