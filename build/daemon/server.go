@@ -110,6 +110,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			if err == nil {
 				socket.Close()
 			}
+			group.Wait() // so that no job is added any more
 			s.jobs.wait()
 			return nil
 		}

@@ -47,12 +47,15 @@ func (a *app) daemon(c *cli.Context) (*client.Client, error) {
 	if c.Bool("no-daemon") || c.Bool("dry-run") {
 		return nil, nil
 	}
+	path, named := socketPath()
 	d, err := a.dial(c.Context)
-	if path, named := socketPath(); !named && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ECONNREFUSED)) {
+	switch {
+	case !named && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ECONNREFUSED)):
 		a.out.say("not using the daemon at %s: %v", path, rootErrno(err))
 		return nil, nil
-	}
-	if err != nil || d == nil {
+	case !named && a.storeRoot != "" && errors.As(err, new(*client.Error)):
+		return nil, nil // it does not want the caller, who has a store
+	case err != nil || d == nil:
 		return nil, err
 	}
 	if a.storeRoot != "" && a.absolute(a.storeRoot) != d.Info.Store {
@@ -63,12 +66,9 @@ func (a *app) daemon(c *cli.Context) (*client.Client, error) {
 			return nil, usagef("--"+flag+" is for builds in a store of your own", "leave it out, or add --no-daemon")
 		}
 	}
-	if d.UID != 0 && d.UID != os.Geteuid() {
-		if _, named := socketPath(); !named {
-			return nil, usagef("the daemon's socket belongs to somebody else", "hdjail build --no-daemon")
-		}
+	if d.UID != 0 && d.UID != os.Geteuid() && !named {
+		return nil, usagef("the daemon's socket belongs to somebody else", "hdjail build --no-daemon")
 	}
-	path, _ := socketPath()
 	a.out.say("using the daemon at %s, store %s; --no-daemon builds without it", path, d.Info.Store)
 	return d, nil
 }
