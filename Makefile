@@ -13,7 +13,9 @@ export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
 GOFLAGS_BUILD := -trimpath -buildvcs=false -tags '$(TAGS)'
 FUZZTIME      := 20s
 
-.PHONY: help build demo test bench lint fuzz clean
+SOAK          := 10000
+
+.PHONY: help build demo test soak bench lint fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,10 +35,16 @@ test: build ## vet and test everything
 	go vet -tags '$(TAGS)' ./...
 	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
 
+soak: build ## random worlds by the SOAK (10000), and a thousand kills of a store; takes hours
+	@scripts/ensure test
+	CGO_ENABLED=0 go test -buildvcs=false -count=1 -timeout 0 -run Property ./build -rapid.checks=$(SOAK)
+	HDJAIL_SOAK=1 go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 3h -v ./integration/crash
+
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow
 	@scripts/ensure bench
 	go run -buildvcs=false ./integration/bench -hdjail $(HDJAIL_BIN) $(BENCHFLAGS)
 	go test -buildvcs=false -tags '$(TAGS)' -run '^$$' -bench Jail -benchtime 100x ./jail/container
+	go test -buildvcs=false -tags '$(TAGS)' -run '^$$' -bench 'Preview|Check' -benchtime 3x ./artifact/gc ./artifact/verify
 
 lint: ## gofmt, go vet and staticcheck
 	@scripts/ensure build

@@ -33,6 +33,11 @@ func (d *Derivation) Check() error {
 			return malformed("the %s is not UTF-8 text without NUL", field)
 		}
 	}
+	for _, p := range d.Promises {
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -58,8 +63,8 @@ func (d *Derivation) texts() func(yield func(field, text string) bool) {
 		for _, p := range d.HostPaths {
 			list = append(list, [2]string{"host path", p.Path}, [2]string{"host path", p.Identity})
 		}
-		for _, s := range d.Promises {
-			list = append(list, [2]string{"promise", s})
+		for _, p := range d.Promises {
+			list = append(list, [2]string{"promise", p.Path + p.Kind + p.Name})
 		}
 		for _, pair := range list {
 			if !yield(pair[0], pair[1]) {
@@ -93,3 +98,6 @@ func (id DerivationID) StoreName(name, version string) string {
 	}
 	return id.String() + "-" + name + "-" + version
 }
+
+// PublicPath is the path that a build of d is configured with, below d's prefix.
+func (d *Derivation) PublicPath() string { return path.Join(d.Prefix, "store", d.StoreName()) }

@@ -11,10 +11,12 @@ type Derivation struct {
 	System string `json:"system"`
 	// Prefix is the store's prefix, which public paths begin with.
 	Prefix string `json:"prefix"`
-	// Interpreter is the argument list that Script is appended to, as the path of a file.
+	// Interpreter is the argument list that Script is appended to, as the path of a file. From layout 2 on its words are
+	// templates like the values of Environment.
 	Interpreter []string `json:"interpreter"`
 	Script      string   `json:"script"`
-	// Environment is what the Spec sets, after references were resolved.
+	// Environment is what the Spec sets, after references were resolved. From layout 2 on the values are templates, in which
+	// ${self.out} and the contents of outputs are left, and a dollar sign before { or $ is doubled.
 	Environment  map[string]string `json:"environment,omitempty"`
 	Sources      []Source          `json:"sources,omitempty"`
 	Dependencies []Dependency      `json:"dependencies,omitempty"`
@@ -22,7 +24,8 @@ type Derivation struct {
 	HostPackages []HostPackage `json:"host_packages,omitempty"`
 	// HostPaths is sorted by path.
 	HostPaths []HostPath `json:"host_paths,omitempty"`
-	Promises  []string   `json:"promises,omitempty"`
+	// Promises are sorted; see ComparePromises.
+	Promises []Promise `json:"promises,omitempty"`
 	// Policy is the digest of the policy with its mode and every permitted degradation, "blake3:" and 64 hex digits.
 	Policy string `json:"policy"`
 }
@@ -40,7 +43,7 @@ type Source struct {
 // Dependency is a derivation whose realization the build sees. Order counts: it is the order of the Spec.
 type Dependency struct {
 	ID DerivationID `json:"id"`
-	// As is the NAME of $NAME_DIR and $NAME_ID; empty when the Spec names none.
+	// As is the NAME of $NAME_DIR and $NAME_ID; empty for one that only a reference of the Spec leads to.
 	As   string `json:"as,omitempty"`
 	Many bool   `json:"many,omitempty"`
 }

@@ -38,7 +38,8 @@ func (e *MalformedError) Error() string {
 // Then follow the fields in the order of the struct: an integer as 8 bytes, little endian; a string as the integer of
 // its length and its bytes; a truth value as one byte, 0 or 1; a list as the integer of its length and its elements; a
 // map as a list of its keys and values, sorted by key; an identity as its raw bytes. Host packages are sorted by name,
-// architecture and version, and host paths by path, whatever their order in d. Two derivations that differ in anything
+// architecture and version, and host paths by path, whatever their order in d. A promise is one string: its path, and unless it is
+// of kind "exists" and has no name, NUL, kind, NUL and name. Two derivations that differ in anything
 // else have different encodings, because every field can be read back (DecodeDerivation).
 func (d *Derivation) Encode() []byte {
 	w := writer{buf: make([]byte, 0, 1024+len(d.Script)+96*len(d.HostPackages))}
@@ -78,7 +79,10 @@ func (d *Derivation) Encode() []byte {
 		w.string(p.Path)
 		w.string(p.Identity)
 	}
-	w.strings(d.Promises)
+	w.int(len(d.Promises))
+	for _, p := range d.Promises {
+		w.string(p.encoded())
+	}
 	w.string(d.Policy)
 	return w.buf
 }
@@ -111,7 +115,7 @@ func DecodeDerivation(data []byte) (*Derivation, error) {
 		return HostPackage{r.string(), r.string(), r.string(), TreeDigest(r.array32())}
 	})
 	d.HostPaths = decodeList(&r, func(r *reader) HostPath { return HostPath{r.string(), r.string()} })
-	d.Promises = decodeList(&r, (*reader).string)
+	d.Promises = decodeList(&r, func(r *reader) Promise { return decodePromise(r.string()) })
 	d.Policy = r.string()
 	switch {
 	case r.bad || len(r.rest) > 0:

@@ -23,7 +23,7 @@ func full() *Derivation {
 		Dependencies: []Dependency{{ID: DerivationID{1, 2}, As: "ZLIB"}, {ID: DerivationID{3}, Many: true}},
 		HostPackages: []HostPackage{{"bash", "amd64", "5.2", TreeDigest{9}}, {"coreutils", "", "9.1", TreeDigest{8}}},
 		HostPaths:    []HostPath{{"/opt/a", "id:a"}},
-		Promises:     []string{"bin/hello"},
+		Promises:     []Promise{Exists("bin/hello")},
 		Policy:       "blake3:" + strings.Repeat("0", 64),
 	}
 }
@@ -85,7 +85,10 @@ func TestEveryFieldCounts(t *testing.T) {
 		"package digest":     func(d *Derivation) { d.HostPackages[0].Digest[31]++ },
 		"path":               func(d *Derivation) { d.HostPaths[0].Path = "/opt/ab" },
 		"path identity":      func(d *Derivation) { d.HostPaths[0].Identity = "id:b" },
-		"promise":            func(d *Derivation) { d.Promises = append(d.Promises, "lib") },
+		"promise":            func(d *Derivation) { d.Promises = append(d.Promises, Exists("lib")) },
+		"promise kind":       func(d *Derivation) { d.Promises[0].Kind = PromiseELF },
+		"promise name":       func(d *Derivation) { d.Promises[0].Name = "hello" },
+		"promise soname":     func(d *Derivation) { d.Promises[0].Kind = "soname=hello" },
 		"promise to policy":  func(d *Derivation) { d.Promises = nil },
 		"policy":             func(d *Derivation) { d.Policy = "blake3:" + strings.Repeat("1", 64) },
 		"name into version":  func(d *Derivation) { d.Name, d.Version = "hello-2", "12" },
@@ -134,7 +137,11 @@ func derivation() *rapid.Generator[*Derivation] {
 			Layout: rapid.IntRange(1, 1<<40).Draw(t, "layout"), Name: name.Draw(t, "name"), System: word.Draw(t, "system"),
 			Prefix: "/" + name.Draw(t, "prefix"), Interpreter: words.Draw(t, "interpreter"), Script: word.Draw(t, "script"),
 			Environment: rapid.MapOfN(word, word, 0, 3).Draw(t, "environment"),
-			Promises:    words.Draw(t, "promises"), Policy: word.Draw(t, "policy"),
+			Policy:      word.Draw(t, "policy"),
+		}
+		kind := rapid.SampledFrom([]string{PromiseExists, PromiseELF, "soname=a.so.1", "sha256=" + strings.Repeat("0a", 32)})
+		for _, path := range rapid.SliceOfN(rapid.StringMatching(`[a-z\n ]{1,3}(/[a-z=]{1,3})?`), 0, 3).Draw(t, "promises") {
+			d.Promises = append(d.Promises, Promise{path, kind.Draw(t, "kind"), rapid.SampledFrom([]string{"", "main"}).Draw(t, "promised name")})
 		}
 		d.Version = rapid.SampledFrom([]string{"", "1", "1.2-3"}).Draw(t, "version")
 		for range rapid.IntRange(0, 2).Draw(t, "n") {
@@ -154,10 +161,8 @@ func canonical(d *Derivation) *Derivation {
 	if len(c.Environment) == 0 {
 		c.Environment = nil
 	}
-	for _, list := range []*[]string{&c.Interpreter, &c.Promises} {
-		if len(*list) == 0 {
-			*list = nil
-		}
+	if len(c.Interpreter) == 0 {
+		c.Interpreter = nil
 	}
 	return &c
 }
@@ -222,6 +227,12 @@ func TestCheck(t *testing.T) {
 		"not UTF-8":      func(d *Derivation) { d.Script = "\xff" },
 		"NUL":            func(d *Derivation) { d.Environment["A"] = "\x00" },
 		"package":        func(d *Derivation) { d.HostPackages[1].Version = "\xc3" },
+		"promise":        func(d *Derivation) { d.Promises[0].Path = "../x" },
+		"absolute":       func(d *Derivation) { d.Promises[0].Path = "/x" },
+		"promise kind":   func(d *Derivation) { d.Promises[0].Kind = "good" },
+		"promise name":   func(d *Derivation) { d.Promises[0].Name = "a/b" },
+		"promise digest": func(d *Derivation) { d.Promises[0].Kind = "sha256=0" },
+		"soname":         func(d *Derivation) { d.Promises[0].Kind = "soname=" },
 	}
 	if err := full().Check(); err != nil {
 		t.Error(err)

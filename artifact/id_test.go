@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -29,6 +30,27 @@ func TestIdentityTextRoundTrip(t *testing.T) {
 		}
 		if err == nil && id.String() != text {
 			t.Fatalf("%q reads as %s", text, id)
+		}
+	})
+}
+
+// TestRecordRoundTrip: a record reads back as it was written, times to the nanosecond and in any zone.
+func TestRecordRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		moment := func(name string) time.Time {
+			zone := time.FixedZone("z", 60*rapid.IntRange(-12*60, 14*60).Draw(t, name+" zone"))
+			return time.Unix(rapid.Int64Range(0, 250_000_000_000).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, name+" ns")).In(zone)
+		}
+		complete := rapid.Bool().Draw(t, "complete")
+		r := BuildRecord{Derivation: DerivationID{1}, Purpose: "build", Start: moment("start"), End: moment("end"), Complete: &complete,
+			Verdicts: map[string]int64{"hidden": rapid.Int64Min(0).Draw(t, "hidden")}, Failure: "exit", Exit: rapid.IntRange(0, 255).Draw(t, "exit")}
+		data, err := json.Marshal(r)
+		var back BuildRecord
+		if err2 := json.Unmarshal(data, &back); err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		if !back.Start.Equal(r.Start) || !back.End.Equal(r.End) || *back.Complete != complete || back.Verdicts["hidden"] != r.Verdicts["hidden"] || back.Exit != r.Exit {
+			t.Fatalf("%+v reads as %+v", r, back)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -34,6 +35,44 @@ func (c Context) Check() error {
 		}
 		if len(list) == 0 {
 			return &MalformedError{What: "context", Name: d.String(), Reason: "no realization is chosen"}
+		}
+	}
+	return nil
+}
+
+// Fits makes sure that c is a context of d: it is canonical and has realizations of each direct dependency and of nothing
+// else, several only where d says many. What does not fit gives *MalformedError. The function tells which derivation a
+// realization is of; its error is returned as it is.
+func (c Context) Fits(d *Derivation, of func(RealizationID) (DerivationID, error)) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	malformed := func(format string, args ...any) error {
+		return &MalformedError{What: "context", Name: d.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	many := map[DerivationID]bool{}
+	for _, dep := range d.Dependencies {
+		many[dep.ID] = many[dep.ID] || dep.Many
+		if _, ok := c[dep.ID]; !ok {
+			return malformed("the dependency %s has no realization", dep.ID)
+		}
+	}
+	for id, chosen := range c {
+		many, ok := many[id]
+		if !ok {
+			return malformed("%s is no dependency", id)
+		}
+		if len(chosen) > 1 && !many {
+			return malformed("the dependency %s has %d realizations, and does not say many", id, len(chosen))
+		}
+		for _, r := range chosen {
+			found, err := of(r)
+			if err != nil {
+				return err
+			}
+			if found != id {
+				return malformed("%s is a realization of %s, not of %s", r, found, id)
+			}
 		}
 	}
 	return nil
@@ -95,10 +134,15 @@ type BuildRecord struct {
 	// Realization and Tree are zero for a failure.
 	Realization RealizationID `json:"realization,omitzero"`
 	Tree        TreeDigest    `json:"tree,omitzero"`
+	// Jobs is what $JOBS was, 0 where that is not known.
+	Jobs int `json:"jobs,omitempty"`
 	// Limits are those in force, by name: bytes, processes, processors or nanoseconds.
 	Limits map[string]float64 `json:"limits,omitempty"`
 	// PeakMemory is in bytes, 0 where nobody counted.
 	PeakMemory int64 `json:"peak_memory,omitempty"`
+	// Complete tells whether the record of accesses is whole; nil where none was made. Verdicts counts its accesses by verdict.
+	Complete *bool            `json:"complete,omitempty"`
+	Verdicts map[string]int64 `json:"verdicts,omitempty"`
 	// LogBytes is the length of the log before compression.
 	LogBytes int64 `json:"log_bytes"`
 	// Kept is the path of the tree of a failed build that was kept, empty for none.

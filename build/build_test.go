@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
@@ -24,11 +26,21 @@ import (
 	"hdjail/jail/jailtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "200") // the command line is read later, and may say otherwise
+	goleak.VerifyTestMain(m)
+}
+
+// tb is a test, of rapid or not.
+type tb interface {
+	rapid.TB
+	Context() context.Context
+	Cleanup(func())
+}
 
 // site is a store, a builder on it, and specs, all of one test.
 type site struct {
-	t       *testing.T
+	t       tb
 	dir     string
 	store   *store.Store
 	runner  *jailtest.Runner
@@ -90,7 +102,13 @@ func (machine) Place(_ context.Context, source artifact.Source, dest sources.Des
 
 func newSite(t *testing.T, specs map[string]string) *site {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
+	return newSiteIn(t, t.TempDir(), "", specs)
+}
+
+// newSiteIn makes the site in an empty directory. IDs depend on the prefix, which is the store's path when it is empty.
+func newSiteIn(t tb, dir, prefix string, specs map[string]string) *site {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +123,7 @@ func newSite(t *testing.T, specs map[string]string) *site {
 		return clock
 	}
 	root := filepath.Join(dir, "store")
-	if s.store, err = store.Open(root, store.Options{Now: now}); err != nil {
+	if s.store, err = store.Open(root, store.Options{Now: now, Prefix: prefix}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

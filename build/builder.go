@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"hdjail/artifact"
@@ -51,6 +52,8 @@ type Builder struct {
 	Limits jail.Limits
 	// LockWait is how long to wait for another process that builds the same; 0 is as long as that lives.
 	LockWait time.Duration
+	// FailureTTL is how long a failure that would repeat itself is reported instead of run again; 0 for not at all.
+	FailureTTL time.Duration
 	// KeepFailed keeps what a failed build left.
 	KeepFailed bool
 	// Home is the caller's home directory, which no build sees.
@@ -75,46 +78,54 @@ type Task struct {
 	Rebuild bool
 	// registering is called when the build is over and its result only has to reach the disk; nil for nobody.
 	registering func()
+	// rerun is the check that the run is for; nil for none.
+	rerun *rerunning
 }
 
 // Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it
-// runs the build in a jail and registers what comes out. It returns the selection, and whether nothing was run. A build
-// that failed is a *Failure, and has a build record. Cancelling ctx kills the jail and registers nothing.
-func (b *Builder) Build(ctx context.Context, t Task) (selected []artifact.Realization, cached bool, err error) {
-	selected, need, err := b.ask(t)
+// runs the build in a jail and registers what comes out. A build that failed is a *Failure, and has a build record. A matcher
+// is asked once more after the builds: one that wants more then gives *UnsatisfiedError. Cancelling ctx kills the jail and
+// registers nothing.
+func (b *Builder) Build(ctx context.Context, t Task) (Result, error) {
+	r := Result{Step: t.Step, Cached: true}
+	need, err := b.ask(ctx, t, &r)
 	if err != nil || need == 0 {
-		return selected, true, err
+		return r, err
 	}
 	b.send(t.Step, Event{Event: "build.start"})
 	lock, err := b.lock(ctx, t.Step)
 	if err != nil {
-		return nil, false, err
+		return r, err
 	}
 	defer lock.Release()
-	if selected, need, err = b.ask(t); err != nil || need == 0 { // another process may have built it meanwhile
-		return selected, true, err
+	if need, err = b.ask(ctx, t, &r); err != nil || need == 0 { // another process may have built it meanwhile
+		return r, err
 	}
-	t.Rebuild = false
+	if err := b.remembered(t); err != nil {
+		return r, err
+	}
+	r.Cached, t.Rebuild = false, false
 	for range need {
-		if err := b.run(ctx, t, lock); err != nil {
-			return nil, false, err
+		id, err := b.run(ctx, t, lock)
+		if err != nil {
+			return r, err
 		}
+		r.Built = append(r.Built, id)
 	}
-	selected, need, err = b.ask(t)
-	if err == nil && need > 0 {
-		err = fmt.Errorf("realize %s: the matcher %s still wants %d more builds", t.Step.Name(), t.Step.Matcher, need)
+	if need, err = b.ask(ctx, t, &r); err == nil && need > 0 {
+		err = &UnsatisfiedError{t.Step.Name(), t.Step.Matcher.String(), r.Built, r.rejected, need}
 	}
-	return selected, false, err
+	return r, err
 }
 
 // run is one run of a build, from an empty scratch to a registered realization.
-func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error) {
+func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (id artifact.RealizationID, err error) {
 	if err := b.fetch(ctx, t.Step); err != nil {
-		return err
+		return id, err
 	}
 	r, err := b.newRun(ctx, t)
 	if err != nil {
-		return err
+		return id, err
 	}
 	defer func() {
 		err = r.failed(ctx, err)
@@ -123,31 +134,31 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 		}
 	}()
 	if err := lock.SetLog(r.logPath()); err != nil {
-		return err
+		return id, err
 	}
 	if err := r.placeSources(ctx); err != nil {
-		return err
+		return id, err
 	}
 	config, err := r.plan(ctx)
 	if err != nil {
-		return err
+		return id, err
 	}
 	result, err := r.execute(ctx, config)
 	if err != nil {
-		return err
+		return id, err
 	}
 	if err := r.finishRecord(result); err != nil {
-		return err
+		return id, err
 	}
 	if err := r.judge(result); err != nil {
-		return err
+		return id, err
 	}
 	collected, err := r.collect(ctx)
 	if err != nil {
-		return err
+		return id, err
 	}
 	if err := r.scanOutput(ctx); err != nil {
-		return err
+		return id, err
 	}
 	if t.registering != nil {
 		t.registering()
@@ -155,33 +166,31 @@ func (b *Builder) run(ctx context.Context, t Task, lock *lease.Lock) (err error)
 	return r.register(ctx, collected, result)
 }
 
-// ask applies the step's matcher to the realizations in the task's context.
-func (b *Builder) ask(t Task) (selected []artifact.Realization, need int, err error) {
+// ask applies the step's matcher to the realizations in the task's context. What it selects is put into r, and what it does not
+// if it needs builds.
+func (b *Builder) ask(ctx context.Context, t Task, r *Result) (need int, err error) {
 	if t.Rebuild {
-		return nil, 1, nil
+		return 1, nil
 	}
 	all, err := b.Store.Realizations(t.Step.ID)
 	if err != nil {
-		return nil, 0, fmt.Errorf("realize %s: %w", t.Step.Name(), err)
+		return 0, fmt.Errorf("realize %s: %w", t.Step.Name(), err)
 	}
-	var candidates []artifact.Realization
-	for _, r := range all {
-		if r.Context.Equal(t.Context) {
-			candidates = append(candidates, r)
-		}
-	}
-	answer, err := t.Step.Matcher.Match(candidates)
+	candidates := slices.DeleteFunc(all, func(c artifact.Realization) bool { return !c.Context.Equal(t.Context) })
+	answer, err := t.Step.Matcher.Match(candidates, b.facts(ctx, t))
 	if err != nil {
-		return nil, 0, fmt.Errorf("realize %s: %w", t.Step.Name(), err)
+		return 0, &MatchError{t.Step.Name(), t.Step.Matcher.String(), err}
 	}
-	for _, id := range answer.Select {
-		for _, c := range candidates {
-			if c.ID == id {
-				selected = append(selected, c)
-			}
-		}
+	selected := slices.DeleteFunc(candidates, func(c artifact.Realization) bool { return !slices.Contains(answer.Select, c.ID) })
+	r.rejected = answer.Rejected
+	if len(selected) == 0 {
+		return answer.Need, nil
 	}
-	return selected, answer.Need, nil
+	if err := b.consult(t.Step, selected); err != nil {
+		return 0, err
+	}
+	r.Realizations = selected
+	return 0, nil
 }
 
 func (b *Builder) lock(ctx context.Context, step *plan.Step) (*lease.Lock, error) {

@@ -3,6 +3,7 @@ package build
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"hdjail/artifact"
@@ -32,6 +33,8 @@ type Failure struct {
 	// Outside are accesses outside the whitelist, with the Processes that they name, for "illegal-access".
 	Outside   []audit.Access
 	Processes []audit.Process
+	// Remembered is when the run ended, if it was one of an earlier plan that was not repeated; else zero.
+	Remembered time.Time
 	// Cached tells that nothing was run: the failure is that of a realization that is there.
 	Cached bool
 	// Err is the cause, where there is one.

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact/tree"
-	"hdjail/build/jailplan"
 	"hdjail/jail"
 )
 
@@ -48,18 +46,25 @@ func (r *run) judge(result jail.Result) error {
 		}
 		return r.failure("output", "left $ARTIFACT empty", nil)
 	}
-	var broken []string
-	for _, promise := range r.t.Step.Derivation.Promises {
-		if err := checkPromise(out, r.artifact(), r.t.Closure, promise); err != nil {
-			broken = append(broken, fmt.Sprintf("%s: %v", promise, err))
-		}
-	}
-	if len(broken) > 0 {
+	if broken := r.brokenPromises(out); len(broken) > 0 {
 		f := r.failure("promise", "broke its promise of "+strings.Join(broken, "; "), nil)
 		f.Promises = broken
 		return f
 	}
 	return nil
+}
+
+// brokenPromises lists the promises that the output does not keep, with the reasons.
+func (r *run) brokenPromises(out *os.Root) (broken []string) {
+	g := newGrove(out, r.artifact(), r.t.Closure)
+	defer g.close()
+	g.system, g.visible = r.t.Step.Derivation.System, r.allowed
+	for _, promise := range r.t.Step.Derivation.Promises {
+		if err := g.check(promise); err != nil {
+			broken = append(broken, fmt.Sprintf("%s: %v", promise.Path, err))
+		}
+	}
+	return broken
 }
 
 func (r *run) failure(kind, reason string, err error) *Failure {
@@ -88,73 +93,4 @@ func isEmpty(root *os.Root) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// checkPromise tells why the promised path is not there. Links are followed as the build sees them, each step inside the
-// output; one that leads into a dependency holds if that has what it names. artifact is the output's path in the jail.
-func checkPromise(out *os.Root, artifact string, closure []jailplan.Dependency, promise string) error {
-	at, rest := "", strings.Split(promise, "/")
-	for hops := 0; len(rest) > 0; {
-		name := rest[0]
-		rest = rest[1:]
-		if name == "" || name == "." {
-			continue
-		}
-		if name == ".." {
-			if at == "" {
-				return inDependency(closure, path.Join(path.Dir(artifact), path.Join(rest...)))
-			}
-			at = strings.TrimPrefix(path.Dir(at), ".")
-			continue
-		}
-		next := path.Join(at, name)
-		info, err := out.Lstat(next)
-		if err != nil {
-			return reason(err)
-		}
-		if info.Mode()&os.ModeSymlink == 0 {
-			at = next
-			continue
-		}
-		target, err := out.Readlink(next)
-		if err != nil {
-			return reason(err)
-		}
-		if hops++; hops > 40 {
-			return unix.ELOOP
-		}
-		if path.IsAbs(target) {
-			inside, isInside := strings.CutPrefix(path.Clean(target)+"/", artifact+"/")
-			if !isInside {
-				return inDependency(closure, path.Join(path.Clean(target), path.Join(rest...)))
-			}
-			at, target = "", inside
-		}
-		rest = append(strings.Split(target, "/"), rest...)
-	}
-	return nil
-}
-
-// inDependency checks a path in the jail that has left the output.
-func inDependency(closure []jailplan.Dependency, target string) error {
-	for _, d := range closure {
-		if below, found := strings.CutPrefix(target+"/", d.Public+"/"); found && !d.Many {
-			root, err := os.OpenRoot(d.Outs[0])
-			if err != nil {
-				return reason(err)
-			}
-			defer root.Close()
-			_, err = root.Lstat(path.Join(".", below))
-			return reason(err)
-		}
-	}
-	return fmt.Errorf("is a link to %s, outside the output and its dependencies", target)
-}
-
-// reason drops operation and path of an error of package os, where the message says them better.
-func reason(err error) error {
-	if path := (*os.PathError)(nil); errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

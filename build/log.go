@@ -22,12 +22,17 @@ type logWriter struct {
 	tail    []string
 	next    int
 	written int64
+	// err is the first error of the file. Whoever writes to us may have to go on, so it is asked for at the end.
+	err error
 }
 
 // Write implements io.Writer.
 func (l *logWriter) Write(p []byte) (int, error) {
 	n, err := l.file.Write(p)
 	l.written += int64(n)
+	if l.err == nil {
+		l.err = err
+	}
 	whole := bytes.LastIndexByte(p, '\n') + 1
 	if whole > 0 || len(l.partial) > longestLine {
 		l.take(append(l.partial, p[:whole]...))

@@ -31,12 +31,20 @@ func (b *Builder) Previews(p *plan.Plan, results []Result) func(ctx context.Cont
 
 // preview is for a step that is built alone.
 func (s *schedule) preview(ctx context.Context, step *plan.Step) (jail.Config, error) {
-	b, t := s.b, s.task(step, 0)
+	b := s.b
+	t, err := s.task(step, 0)
+	if err != nil {
+		return jail.Config{}, err
+	}
 	t.Closure = s.closure(step)
 	view, err := b.view(ctx, t, &jail.Scratch{Dir: filepath.Join(b.Store.TmpDir(), "(scratch)")})
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("preview %s: %w", step.Name(), err)
 	}
-	return jailplan.Build{View: view, Derivation: &step.Derivation, Artifact: b.Store.PublicPath(&step.Derivation),
+	d, err := t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("preview %s: %w", step.Name(), err)
+	}
+	return jailplan.Build{View: view, Derivation: d, Artifact: b.Store.PublicPath(&step.Derivation),
 		Limits: step.Limits.Over(b.Limits), Jobs: t.Jobs}.Config()
 }

@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -30,22 +29,9 @@ type Options struct {
 	Rebuild map[artifact.DerivationID]bool
 }
 
-// Result is what became of one step.
-type Result struct {
-	Step *plan.Step
-	// Realizations are those selected; none when Err is set, or in a dry run when the step would be built.
-	Realizations []artifact.Realization
-	// Cached tells that no build was run for it.
-	Cached bool
-	// Duration is how long its realization took.
-	Duration time.Duration
-	// Err is a *Failure, *Skipped, *Unrealized or what kept the build from running.
-	Err error
-}
-
 // DefaultLimits are the limits of a build that states none: they stop what has run away.
 func DefaultLimits() jail.Limits {
-	return jail.Limits{Pids: 4096, Wall: 24 * time.Hour, Silence: 2 * time.Hour, Output: 64 << 30, Log: 256 << 20}
+	return jail.Limits{Pids: 4096, Wall: 24 * time.Hour, Silence: 2 * time.Hour, Output: 64 << 30, Files: 4 << 20, Log: 256 << 20}
 }
 
 // Realize gives every step of the plan a realization, and builds what has none, as many at a time as o.Jobs says. The
@@ -58,13 +44,20 @@ func (b *Builder) Realize(ctx context.Context, p *plan.Plan, o Options) ([]Resul
 		o.CPUs = b.CPUs
 	}
 	o.Jobs, o.CPUs = max(o.Jobs, 1), max(o.CPUs, 1)
+	if !o.DryRun && !o.RealizedOnly {
+		held, err := b.lease(ctx, "build", p)
+		if err != nil {
+			return nil, err
+		}
+		defer held.Release() // one that stays is stale when this process ends
+	}
 	b.announce(p)
 	s := newSchedule(b, p, o)
 	if err := s.survey(ctx, p); err != nil {
 		return s.results, err
 	}
-	if o.DryRun || len(s.ready) == 0 {
-		return s.results, nil
+	if o.DryRun || o.RealizedOnly {
+		return s.results, s.failure
 	}
 	s.run(ctx)
 	s.skipRest(p)
@@ -111,12 +104,21 @@ func newSchedule(b *Builder, p *plan.Plan, o Options) *schedule {
 
 // survey finds what is realized already, a level of the plan at a time and in parallel, and queues the rest.
 func (s *schedule) survey(ctx context.Context, p *plan.Plan) error {
-	if err := p.Each(ctx, s.look); err != nil {
+	if err := p.Each(ctx, func(step *plan.Step) error { return s.look(ctx, step) }); err != nil {
 		return err
 	}
-	for _, step := range p.Steps {
-		if s.results[step.Index].Realizations != nil {
-			s.done(&s.results[step.Index])
+	for _, step := range p.Steps { // dependencies come first
+		r := &s.results[step.Index]
+		if cause := s.failedDependency(step); cause != nil && r.Err == nil {
+			r.Err = &Skipped{Name: step.Name(), Err: cause}
+			s.b.report(r)
+			continue
+		}
+		if s.o.RealizedOnly && r.Realizations == nil && r.Err == nil {
+			r.Err = &Unrealized{ID: step.ID, Name: step.Name()}
+		}
+		if r.Realizations != nil || r.Err != nil {
+			s.done(r)
 			continue
 		}
 		for _, dep := range step.Dependencies {
@@ -128,40 +130,49 @@ func (s *schedule) survey(ctx context.Context, p *plan.Plan) error {
 		if s.waiting[step.Index] == 0 {
 			s.ready = append(s.ready, step)
 		}
-		if s.o.RealizedOnly {
-			return &Unrealized{ID: step.ID, Name: step.Name()}
+	}
+	return nil
+}
+
+// failedDependency is the error that keeps a step from being built, nil for none.
+func (s *schedule) failedDependency(step *plan.Step) error {
+	for _, dep := range step.Dependencies {
+		err := s.results[dep.Index].Err
+		if skipped := (*Skipped)(nil); errors.As(err, &skipped) {
+			return skipped.Err
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// look asks for the realizations of a step whose dependencies all have some.
-func (s *schedule) look(step *plan.Step) error {
-	result := &s.results[step.Index]
-	result.Step = step
-	context, complete := s.context(step)
-	if !complete || s.o.Rebuild[step.ID] {
-		return nil
+// look asks for the realizations of a step whose dependencies all have some. What is wrong with the step is its own error.
+func (s *schedule) look(ctx context.Context, step *plan.Step) error {
+	r := &s.results[step.Index]
+	r.Step = step
+	chosen, complete, err := s.context(step)
+	if err == nil && complete && !s.o.Rebuild[step.ID] {
+		_, err = s.b.ask(ctx, Task{Step: step, Context: chosen}, r)
 	}
-	selected, _, err := s.b.ask(Task{Step: step, Context: context})
-	if err == nil {
-		err = s.b.consult(step, selected)
-	}
-	result.Realizations, result.Cached = selected, selected != nil
-	return err
+	r.Err, r.Cached = err, r.Realizations != nil
+	return context.Cause(ctx)
 }
 
-// context is what was chosen for the direct dependencies, and whether all have something.
-func (s *schedule) context(step *plan.Step) (artifact.Context, bool) {
-	chosen := make(artifact.Context, len(step.Dependencies))
-	for _, dep := range step.Dependencies {
-		realizations := s.results[dep.Index].Realizations
-		if len(realizations) == 0 {
-			return nil, false
+// context is what was chosen for the direct dependencies, and whether all have something. Several where one is wanted give
+// *SeveralError.
+func (s *schedule) context(step *plan.Step) (chosen artifact.Context, complete bool, err error) {
+	chosen, complete = make(artifact.Context, len(step.Dependencies)), true
+	for i, dep := range step.Dependencies {
+		ids := identities(s.results[dep.Index].Realizations)
+		if len(ids) > 1 && !step.Derivation.Dependencies[i].Many {
+			return nil, false, &SeveralError{step.Name(), dep.Name(), ids}
 		}
-		chosen[dep.ID] = identities(realizations)
+		complete = complete && len(ids) > 0
+		chosen[dep.ID] = ids
 	}
-	return chosen, true
+	return chosen, complete, nil
 }
 
 func identities(list []artifact.Realization) []artifact.RealizationID {
@@ -169,7 +180,7 @@ func identities(list []artifact.Realization) []artifact.RealizationID {
 	for i, r := range list {
 		ids[i] = r.ID
 	}
-	slices.SortFunc(ids, func(a, b artifact.RealizationID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(ids, compareIDs)
 	return ids
 }
 
@@ -189,7 +200,12 @@ func (s *schedule) run(ctx context.Context) {
 		for running < s.o.Jobs && len(waiting) <= s.o.Jobs && len(s.ready) > 0 && (s.failure == nil || s.o.KeepGoing) && ctx.Err() == nil {
 			step := s.ready[0]
 			s.ready = s.ready[1:]
-			task := s.task(step, running)
+			task, err := s.task(step, running)
+			if err != nil {
+				s.results[step.Index].Err = err
+				s.done(&s.results[step.Index])
+				continue
+			}
 			task.registering = sync.OnceFunc(func() { registering <- step })
 			running++
 			group.Go(func() error {
@@ -225,14 +241,14 @@ func (s *schedule) run(ctx context.Context) {
 }
 
 // task puts together what a build needs. Processors are divided among the builds that run at the same time.
-func (s *schedule) task(step *plan.Step, running int) Task {
-	context, _ := s.context(step)
-	t := Task{Step: step, Context: context, Rebuild: s.o.Rebuild[step.ID]}
+func (s *schedule) task(step *plan.Step, running int) (Task, error) {
+	chosen, _, err := s.context(step)
+	t := Task{Step: step, Context: chosen, Rebuild: s.o.Rebuild[step.ID]}
 	t.Jobs = max(1, s.o.CPUs/min(s.o.Jobs, running+1+len(s.ready)))
 	if cpu := step.Limits.CPU; cpu > 0 {
 		t.Jobs = max(1, min(t.Jobs, int(cpu)))
 	}
-	return t
+	return t, err
 }
 
 // show notes how later builds see a step that is realized.
@@ -245,7 +261,8 @@ func (s *schedule) show(r *Result) {
 }
 
 // closure lists everything below a step with what was chosen for it: direct dependencies first, in order, under their
-// names, then deeper ones. All of it is realized and does not change any more.
+// names, then deeper ones at their public paths; so is a direct one with many that another dependency uses. All of it is
+// realized and does not change any more.
 func (s *schedule) closure(step *plan.Step) []jailplan.Dependency {
 	var list []jailplan.Dependency
 	seen := map[*plan.Step]bool{}
@@ -254,7 +271,7 @@ func (s *schedule) closure(step *plan.Step) []jailplan.Dependency {
 		d := s.shown[dep.Index]
 		d.As, d.Many = step.Derivation.Dependencies[i].As, step.Derivation.Dependencies[i].Many
 		list = append(list, d)
-		seen[dep] = true
+		seen[dep] = seen[dep] || !d.Many
 	}
 	for ; len(queue) > 0; queue = queue[1:] {
 		for i, dep := range queue[0].Dependencies {
@@ -311,49 +328,9 @@ func (s *schedule) skipRest(p *plan.Plan) {
 // realize is Build with the clock around it.
 func (b *Builder) realize(ctx context.Context, t Task) Result {
 	started := b.Now()
-	selected, cached, err := b.Build(ctx, t)
-	return Result{Step: t.Step, Realizations: selected, Cached: cached, Err: err, Duration: b.Now().Sub(started)}
-}
-
-// report sends the event of a result.
-func (b *Builder) report(r *Result) {
-	if b.Events == nil {
-		return
+	r, err := b.Build(ctx, t)
+	if r.Err, r.Duration = err, b.Now().Sub(started); err != nil {
+		r.Realizations = nil
 	}
-	e := Event{Event: "build.done", Status: "built", Seconds: r.Duration.Seconds()}
-	var failure *Failure
-	var skipped *Skipped
-	switch {
-	case errors.As(r.Err, &skipped):
-		e.Status, e.Error = "skipped", r.Err.Error()
-	case errors.As(r.Err, &failure):
-		e.Status, e.Error, e.Kind = "failed", r.Err.Error(), failure.Kind
-	case r.Err != nil:
-		e.Status, e.Error = "failed", r.Err.Error()
-	case r.Cached:
-		e.Status = "cached"
-	}
-	if len(r.Realizations) > 0 {
-		e.Realization = r.Realizations[0].ID.String()
-		e.Path = b.Store.OutPath(r.Realizations[0].ID)
-	}
-	b.send(r.Step, e)
-}
-
-// Paths returns where a person finds the selected realizations: the public path where that leads to the only one, else
-// the places in the store.
-func (b *Builder) Paths(r Result) []string {
-	var paths []string
-	for _, realization := range r.Realizations {
-		paths = append(paths, b.Store.OutPath(realization.ID))
-	}
-	if len(paths) == 1 {
-		public := b.Store.PublicPath(&r.Step.Derivation)
-		there, err1 := os.Stat(public)
-		chosen, err2 := os.Stat(paths[0])
-		if err1 == nil && err2 == nil && os.SameFile(there, chosen) {
-			return []string{public}
-		}
-	}
-	return paths
+	return r
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,8 @@ type run struct {
 	limits  jail.Limits
 	result  jail.Result
 	record  *recording.Record
+	// elsewhere is the directory of the scratch if that is not in temp.
+	elsewhere string
 }
 
 // newRun makes the scratch, and opens the log in it.
@@ -50,7 +53,11 @@ func (b *Builder) newRun(ctx context.Context, t Task) (_ *run, err error) {
 	if r.temp, err = b.Store.NewTemp(); err != nil {
 		return nil, err
 	}
-	if r.scratch, err = b.Runner.Scratch(ctx, r.temp.Dir); err != nil {
+	place, err := r.place()
+	if err != nil {
+		return nil, err
+	}
+	if r.scratch, err = b.Runner.Scratch(ctx, place); err != nil {
 		return nil, err
 	}
 	if err := makeOut(r.scratch); err != nil {
@@ -81,6 +88,7 @@ func (r *run) close() error {
 	if r.temp != nil {
 		errs = append(errs, r.temp.Close())
 	}
+	errs = append(errs, r.closePlace())
 	errs = append(errs, r.scratch.Close()) // its uid may be leased again once nothing of it is left
 	return errors.Join(errs...)
 }
@@ -105,18 +113,23 @@ func (r *run) placeSources(ctx context.Context) error {
 			return fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 		}
 	}
-	return nil
+	return r.reorder(ctx, dir)
 }
 
 // plan composes the host packages and decides what the jail looks like.
 func (r *run) plan(ctx context.Context) (jail.Config, error) {
-	d := &r.t.Step.Derivation
+	d, err := r.t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
+	}
 	view, err := r.b.view(ctx, r.t, r.scratch)
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
 	r.view = view
-	return jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: r.limits, Jobs: r.t.Jobs}.Config()
+	config, err := jailplan.Build{View: view, Derivation: d, Artifact: r.artifact(), Limits: r.limits, Jobs: r.t.Jobs}.Config()
+	r.vary(&config)
+	return config, err
 }
 
 // view is what a build sees.
@@ -179,24 +192,28 @@ func (r *run) execute(ctx context.Context, config jail.Config) (jail.Result, err
 	result, err := r.b.Runner.Run(ctx, config)
 	r.log.flush()
 	r.result = result
-	if err != nil {
+	if err = errors.Join(err, r.log.err); err != nil { // a log with a gap is none
 		return result, fmt.Errorf("build %s: %w", r.t.Step.Name(), err)
 	}
 	return result, nil
 }
 
 // register publishes the collected output.
-func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) error {
+func (r *run) register(ctx context.Context, collected collect.Result, result jail.Result) (artifact.RealizationID, error) {
 	r.b.phase(r.t.Step, "register")
 	record := r.buildRecord()
 	record.Exit = result.Exit
-	audit, err := r.audit(artifact.NewRealizationID(r.t.Step.ID, r.t.Context, collected.Tree).String())
+	id := artifact.NewRealizationID(r.t.Step.ID, r.t.Context, collected.Tree)
+	audit, err := r.audit(id.String())
 	if err != nil {
-		return err
+		return id, err
 	}
-	_, err = r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
-		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Log: r.logPath(), Audit: audit, Record: record})
-	return err
+	stored, err := r.b.Store.Register(ctx, store.Registration{Derivation: &r.t.Step.Derivation, Context: r.t.Context,
+		Out: r.scratch.Out(), Copy: r.reachesHost(), Tree: collected.Tree, Bytes: collected.Stats.Bytes, Log: r.logPath(), Audit: audit, Record: record})
+	if err != nil {
+		return id, err
+	}
+	return id, r.registered(stored)
 }
 
 // reachesHost reports whether the build could have passed a descriptor of its output to a process outside, through a socket
@@ -209,14 +226,21 @@ func (r *run) reachesHost() bool {
 func (r *run) buildRecord() artifact.BuildRecord {
 	limits := map[string]float64{}
 	for name, value := range map[string]float64{"memory": float64(r.limits.Memory), "pids": float64(r.limits.Pids), "cpu": r.limits.CPU,
-		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "log": float64(r.limits.Log)} {
+		"wall": float64(r.limits.Wall), "silence": float64(r.limits.Silence), "output": float64(r.limits.Output), "files": float64(r.limits.Files), "log": float64(r.limits.Log)} {
 		if value > 0 {
 			limits[name] = value
 		}
 	}
-	return artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: "build", Mode: string(r.t.Step.Mode), Start: r.started,
+	record := artifact.BuildRecord{Derivation: r.t.Step.ID, Purpose: r.purpose(), Jobs: r.t.Jobs, Mode: string(r.t.Step.Mode), Start: r.started,
 		End: r.b.Now(), Builder: r.b.Identity, Context: r.t.Context, Limits: limits, PeakMemory: r.result.Usage.PeakMemory,
 		LogBytes: r.log.written}
+	if r.recorded() {
+		record.Complete, record.Verdicts = &r.record.Header.Complete, map[string]int64{}
+		for verdict, n := range r.record.Header.Counters.Verdicts {
+			record.Verdicts[string(verdict)] = n
+		}
+	}
+	return record
 }
 
 // failed completes an error of the run: a *Failure gets its build record, and what the build left is kept if the caller
@@ -251,7 +275,8 @@ func (r *run) keep() (string, error) {
 		return "", err
 	}
 	for _, dir := range []string{r.scratch.Build(), r.scratch.Out()} {
-		if err := os.Rename(dir, filepath.Join(kept, filepath.Base(dir))); err != nil {
+		err := os.Rename(dir, filepath.Join(kept, filepath.Base(dir)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // an output that was registered is there no more
 			return kept, err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"hdjail/artifact"
-	"hdjail/artifact/match"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
 	"hdjail/jail/jailtest"
@@ -89,7 +88,7 @@ func TestContext(t *testing.T) {
 	}
 	for range 2 {
 		for _, r := range all {
-			a.Matcher = exact(r.ID)
+			a.Matcher = matcher(t, "exact:"+r.ID.String())
 			if _, err := s.realize(t.Context(), p, Options{}); err != nil {
 				t.Error(err)
 			}
@@ -138,10 +137,11 @@ func TestCheckPromise(t *testing.T) {
 		"prefix": "is a link to /s/store/me-too/x, outside the output and its dependencies",
 		"many":   "is a link to /s/store/models/x, outside the output and its dependencies",
 	} {
-		got := ""
-		if err := checkPromise(root, "/s/store/me", closure, promise); err != nil {
+		g, got := newGrove(root, "/s/store/me", closure), ""
+		if err := g.check(artifact.Exists(promise)); err != nil {
 			got = err.Error()
 		}
+		g.close()
 		if got != want {
 			t.Errorf("%s: %q, want %q", promise, got, want)
 		}
@@ -258,20 +258,6 @@ func TestHostModes(t *testing.T) {
 	if targets["/etc"] != "bind /etc" || targets[s.dir] != "skeleton " || targets["/etc/shadow"] == "bind /etc/shadow" {
 		t.Errorf("mounts %v", targets)
 	}
-}
-
-// exact is a matcher for one realization.
-type exact artifact.RealizationID
-
-func (m exact) String() string { return "exact" }
-
-func (m exact) Match(candidates []artifact.Realization) (match.Answer, error) {
-	for _, c := range candidates {
-		if c.ID == artifact.RealizationID(m) {
-			return match.Answer{Select: []artifact.RealizationID{c.ID}}, nil
-		}
-	}
-	return match.Answer{Need: 1}, nil
 }
 
 // TestShell: a visit has what the build would have, and leaves nothing behind.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hdjail/artifact"
 	"hdjail/build/jailplan"
 	"hdjail/build/plan"
 	"hdjail/jail"
@@ -36,6 +37,11 @@ type Shell struct {
 // Shell realizes what the step depends on, places its sources and runs the visit's command in the jail that the build
 // would have. Nothing is registered, and what the visit leaves is removed.
 func (b *Builder) Shell(ctx context.Context, p *plan.Plan, step *plan.Step, v Shell) (result jail.Result, err error) {
+	held, err := b.lease(ctx, "shell", p)
+	if err != nil {
+		return result, err
+	}
+	defer held.Release()
 	t, err := b.prepareTask(ctx, p, step)
 	if err != nil {
 		return result, err
@@ -86,7 +92,8 @@ func ownedBy(dir string, uid int) bool {
 
 // prepareTask realizes everything in the plan but the step itself.
 func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step) (Task, error) {
-	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1)})
+	// Which realizations the step itself has does not matter to the visit.
+	s := newSchedule(b, p, Options{Jobs: max(b.CPUs, 1), CPUs: max(b.CPUs, 1), Rebuild: map[artifact.DerivationID]bool{step.ID: true}})
 	if err := s.survey(ctx, p); err != nil {
 		return Task{}, err
 	}
@@ -96,9 +103,9 @@ func (b *Builder) prepareTask(ctx context.Context, p *plan.Plan, step *plan.Step
 	if s.failure != nil {
 		return Task{}, s.failure
 	}
-	t := s.task(step, 0)
+	t, err := s.task(step, 0)
 	t.Closure = s.closure(step)
-	return t, nil
+	return t, err
 }
 
 func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {
@@ -106,7 +113,10 @@ func (r *run) planShell(ctx context.Context, v Shell) (jail.Config, error) {
 	if err != nil {
 		return jail.Config{}, fmt.Errorf("open a shell for %s: %w", r.t.Step.Name(), err)
 	}
-	d := &r.t.Step.Derivation
+	d, err := r.t.filled()
+	if err != nil {
+		return jail.Config{}, fmt.Errorf("open a shell for %s: %w", r.t.Step.Name(), err)
+	}
 	command := v.Command
 	if command == nil {
 		command = talkTo(d.Interpreter[0])

@@ -25,6 +25,10 @@ type Config struct {
 	Dir string
 	// Digest returns the digest of a tree in its text form, "blake3:" and 64 hexadecimal digits.
 	Digest func(ctx context.Context, dir string) (string, error)
+	// TempName makes a name for a folder that tells which process holds it, and Abandoned tells of one whether that process is
+	// gone. Nil: names are random, and nobody removes what a process leaves that is killed.
+	TempName  func() string
+	Abandoned func(name string) bool
 	// Progress, when not nil, is called after each package that a first Pin looked at: it was the done-th of total.
 	// Calls do not overlap.
 	Progress func(done, total int, name string)
@@ -95,7 +99,7 @@ type TopEntry struct {
 	IsDir bool
 }
 
-// New returns a Host. It creates the folders below cfg.Dir, if it may; it reads nothing of the host yet.
+// New returns a Host. It creates the folders below cfg.Dir, if it may, and removes what dead processes left there; it reads nothing of the host yet.
 func New(cfg Config) (*Host, error) {
 	if cfg.Root == "" {
 		cfg.Root = "/"
@@ -106,7 +110,9 @@ func New(cfg Config) (*Host, error) {
 			return nil, fmt.Errorf("prepare host packages: %w", err)
 		}
 	}
-	return &Host{cfg: cfg, names: rootpath.OnHost(cfg.Root), busy: make(token, 1), memo: map[string]Report{}, indexing: make(token, 1)}, nil
+	h := &Host{cfg: cfg, names: rootpath.OnHost(cfg.Root), busy: make(token, 1), memo: map[string]Report{}, indexing: make(token, 1)}
+	h.sweep()
+	return h, nil
 }
 
 // Pin returns the closure of the named packages, each with the digest of its snapshot, and takes the snapshots that are

@@ -61,7 +61,8 @@ func TestSwappedForALink(t *testing.T) {
 
 // TestSweep leaves folders alone that somebody holds, and removes those of the dead, read-only ones too.
 func TestSweep(t *testing.T) {
-	h, err := New(Config{Dir: t.TempDir()})
+	cfg := Config{Dir: t.TempDir(), TempName: func() string { return "live" }, Abandoned: func(name string) bool { return name == "dead" }}
+	h, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +77,7 @@ func TestSweep(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dead, "tree"), 0o555); err != nil {
 		t.Fatal(err)
 	}
-	second, err := h.newScratch()
-	if err != nil {
+	if _, err := New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(dead); err == nil {
@@ -87,7 +87,9 @@ func TestSweep(t *testing.T) {
 		t.Errorf("the folder of a live process is gone: %v", err)
 	}
 	live.remove()
-	second.remove()
+	if _, err := os.Lstat(live.path); err == nil {
+		t.Error("a folder that was removed is still there")
+	}
 }
 
 func TestWriteFileReplaces(t *testing.T) {

@@ -13,69 +13,32 @@ import (
 	"hdjail/hostpkgs/tree"
 )
 
-// scratch is a folder below tmp/ that one process fills. Its lock tells others that it is in use; the kernel drops the
-// lock with the process.
-type scratch struct {
-	path string
-	lock *os.File
-}
+// scratch is a folder below tmp/ that one process fills. Its name tells who that is.
+type scratch struct{ path string }
 
-// newScratch removes what dead processes left behind and makes a folder of our own.
+// newScratch makes a folder of our own.
 func (h *Host) newScratch() (*scratch, error) {
+	name := rand.Text()
+	if h.cfg.TempName != nil {
+		name = h.cfg.TempName()
+	}
+	s := &scratch{path: filepath.Join(h.cfg.Dir, "tmp", name)}
+	return s, os.Mkdir(s.path, 0o700)
+}
+
+func (s *scratch) remove() { removeTree(s.path) }
+
+// sweep removes the folders below tmp/ whose processes are gone. What cannot be removed stays for the next time.
+func (h *Host) sweep() {
+	if h.cfg.Abandoned == nil {
+		return
+	}
 	dir := filepath.Join(h.cfg.Dir, "tmp")
-	sweep(dir)
-	for {
-		s := &scratch{path: filepath.Join(dir, rand.Text())}
-		if err := os.Mkdir(s.path, 0o700); err != nil {
-			return nil, err
-		}
-		ours, err := s.take()
-		if err != nil {
-			return nil, err
-		}
-		if ours {
-			return s, nil
-		}
-	}
-}
-
-// take locks the folder; false means that a sweeper was faster and has removed it. Where the file system has no locks,
-// nobody sweeps.
-func (s *scratch) take() (bool, error) {
-	lock, err := os.Open(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
-	if _, err := os.Lstat(s.path); err != nil {
-		lock.Close()
-		return false, nil
-	}
-	s.lock = lock
-	return true, nil
-}
-
-func (s *scratch) remove() {
-	removeTree(s.path)
-	s.lock.Close()
-}
-
-// sweep removes the folders in dir that nobody has locked. What cannot be removed stays for the next time.
-func sweep(dir string) {
-	entries, _ := os.ReadDir(dir)
+	entries, _ := os.ReadDir(dir) // a store that we only read has none
 	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		lock, err := os.Open(name)
-		if err != nil {
-			continue
+		if h.cfg.Abandoned(e.Name()) {
+			removeTree(filepath.Join(dir, e.Name()))
 		}
-		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			removeTree(name)
-		}
-		lock.Close()
 	}
 }
 

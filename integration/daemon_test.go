@@ -215,8 +215,9 @@ func TestDaemonBuildsForUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	build := d.asUser("build", "-o", filepath.Join(dir, "result"), "mine.yaml")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	said, err := build.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
 	}
 	out, err := as(t, "user", "cat", filepath.Join(dir, "result/words")).Output()
 	if err != nil || string(out) != "mine\n" {
@@ -225,12 +226,15 @@ func TestDaemonBuildsForUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the caller and the daemon are one
 	}
+	if !strings.Contains(string(said), "keeps nothing from being collected") {
+		t.Errorf("a link into root's store: %s", said)
+	}
 	if out, err := d.asUser("build", "theirs.yaml").CombinedOutput(); err == nil || !strings.Contains(string(out), "permission denied") {
 		t.Errorf("a file of root's as a source: %v: %s", err, out)
 	}
 	for _, mode := range []string{"off", "log"} {
 		refused := d.asUser("build", "--mode", mode, "mine.yaml")
-		if out, err := refused.CombinedOutput(); refused.ProcessState.ExitCode() != 4 || !strings.Contains(string(out), "error[HJ0080]") {
+		if out, err := refused.CombinedOutput(); refused.ProcessState.ExitCode() != 4 || !strings.Contains(string(out), "error[HJ0083]") {
 			t.Errorf("mode %s: %v: %s", mode, err, out)
 		}
 	}

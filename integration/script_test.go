@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs testdata/script/*.txt, each with a store of its own at $HDJAIL_STORE. The language is that of
+// TestScripts runs testdata/script/*.txt, each with a store of its own at $HDJAIL_STORE; $EXAMPLES is the directory of examples. The language is that of
 // github.com/rogpeppe/go-internal/testscript, and two commands:
 //
 //	hdjail ARG...         runs the program, which has to succeed
@@ -19,12 +19,17 @@ import (
 //
 // and one condition: [root], if the tests run as root.
 func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(hdjail)+":"+os.Getenv("PATH"))
 			env.Setenv("HDJAIL_STORE", filepath.Join(env.WorkDir, "store"))
+			env.Setenv("EXAMPLES", examples)
 			env.Setenv("UID", strconv.Itoa(os.Geteuid()))
 			return errors.Join(os.Chmod(filepath.Dir(env.WorkDir), 0o755), os.Chmod(env.WorkDir, 0o755))
 		},

@@ -13,7 +13,7 @@ import (
 )
 
 // Layout is the version of what a jail looks like to a build. It is part of every DerivationID.
-const Layout = 1
+const Layout = 2
 
 // Paths and ids inside every jail.
 const (
@@ -38,6 +38,8 @@ type Config struct {
 	// Dir is the directory in the jail that the command starts in.
 	Dir    string `json:"dir"`
 	Limits Limits `json:"limits"`
+	// Vary changes what no build should depend on, for checks; the zero value is what every other jail has.
+	Vary Vary `json:"vary,omitzero"`
 	// Host keeps the caller's ids and, for root, the file capabilities: `hdjail run` in modes log and off only.
 	Host bool `json:"host,omitempty"`
 	// Stdio are the command's streams. Stdin nil is /dev/null.
@@ -50,6 +52,23 @@ type Config struct {
 	Log *observe.Log `json:"-"`
 }
 
+// Vary is how a jail differs from others of the same layout.
+type Vary struct {
+	// Hostname is the name of the jail's host; empty is DefaultHostname.
+	Hostname string `json:"hostname,omitempty"`
+	// CPUs are the numbers of the processors that the command starts with, sorted; none for the caller's.
+	CPUs []int `json:"cpus,omitempty"`
+	// SkipPIDs is how many process numbers are passed over before the command gets one, at most MaxSkipPIDs.
+	SkipPIDs int `json:"skip_pids,omitempty"`
+}
+
+// Bounds of Vary, and what it changes.
+const (
+	DefaultHostname = "localhost"
+	MaxSkipPIDs     = 4096
+	MaxCPU          = 8191 // the highest number that a kernel can be configured for on any machine (NR_CPUS)
+)
+
 // Limits bound one run. 0 is no limit of ours.
 type Limits struct {
 	Memory  int64         `json:"memory,omitempty"`  // bytes, all processes together
@@ -58,6 +77,7 @@ type Limits struct {
 	Wall    time.Duration `json:"wall,omitempty"`    // from start to end
 	Silence time.Duration `json:"silence,omitempty"` // without a byte of output
 	Output  int64         `json:"output,omitempty"`  // bytes of the scratch, and of one file
+	Files   int64         `json:"files,omitempty"`   // files, directories and links of the scratch
 	Log     int64         `json:"log,omitempty"`     // bytes of standard output and error together
 }
 
@@ -67,7 +87,7 @@ type Result struct {
 	Exit int `json:"exit"`
 	// Signal is the signal that ended the command, 0 for none.
 	Signal int `json:"signal,omitempty"`
-	// Stopped is the limit that ended the run: "wall", "silence", "log", "output", "memory" or "pids"; empty for none.
+	// Stopped is the limit that ended the run: "wall", "silence", "log", "output", "files", "memory" or "pids"; empty for none.
 	Stopped  string        `json:"stopped,omitempty"`
 	Wall     time.Duration `json:"wall_ns"`
 	Enforced Enforced      `json:"enforced"`
@@ -78,7 +98,7 @@ type Result struct {
 
 // Enforced says which fences stood, for the audit.
 type Enforced struct {
-	// Tier is "full" or "none".
+	// Tier is "full", "no-netns" for a jail in the host's network namespace, or "none".
 	Tier string `json:"tier"`
 	// Filters tells whether system call filters were loaded.
 	Filters bool `json:"filters"`

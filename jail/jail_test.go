@@ -32,6 +32,14 @@ func TestValidate(t *testing.T) {
 		"NUL in variable": {func(c *Config) { c.Env = []string{"x=\x00"} }, "NAME=VALUE"},
 		"relative start":  {func(c *Config) { c.Dir = "build" }, "start directory"},
 		"no scratch":      {func(c *Config) { c.Scratch = nil }, "no scratch"},
+		"varied":          {func(c *Config) { c.Vary = Vary{Hostname: "check-1", CPUs: []int{0, 3}, SkipPIDs: MaxSkipPIDs} }, ""},
+		"host name":       {func(c *Config) { c.Vary.Hostname = "a b" }, "host name"},
+		"a long name":     {func(c *Config) { c.Vary.Hostname = strings.Repeat("a", 64) }, "host name"},
+		"hyphen first":    {func(c *Config) { c.Vary.Hostname = "-a" }, "host name"},
+		"processors":      {func(c *Config) { c.Vary.CPUs = []int{1, 1} }, "processors"},
+		"no processor":    {func(c *Config) { c.Vary.CPUs = []int{-1} }, "processors"},
+		"far processor":   {func(c *Config) { c.Vary.CPUs = []int{MaxCPU + 1} }, "processors"},
+		"many numbers":    {func(c *Config) { c.Vary.SkipPIDs = MaxSkipPIDs + 1 }, "skip"},
 		"mount in conflict": {func(c *Config) {
 			c.Mounts.Entries = append(c.Mounts.Entries, mounts.Entry{Target: "/build", Kind: mounts.Tmpfs})
 		}, "wanted twice"},

@@ -11,7 +11,7 @@ import (
 // Validate checks what no Runner may accept: a relative or unclean path, a command below /proc, a variable without a name,
 // bytes that cannot be passed on. The error is a *SetupError of phase "configuration".
 func (c Config) Validate() error {
-	for _, check := range []func(Config) error{checkCommand, checkEnvironment, checkDir, checkScratch, checkMounts} {
+	for _, check := range []func(Config) error{checkCommand, checkEnvironment, checkDir, checkScratch, checkMounts, checkVary} {
 		if err := check(c); err != nil {
 			return &SetupError{Phase: "configuration", Err: err}
 		}
@@ -70,4 +70,21 @@ func checkMounts(c Config) error {
 		err = fmt.Errorf("mount table holds an entry twice")
 	}
 	return err
+}
+
+func checkVary(c Config) error {
+	v := c.Vary
+	hostLetters := "abcdefghijklmnopqrstuvwxyz0123456789-"
+	if len(v.Hostname) > 63 || strings.Trim(v.Hostname, hostLetters) != "" || strings.Trim(v.Hostname, "-") != v.Hostname {
+		return fmt.Errorf("host name %q is no label of 1 to 63 lower-case letters, digits and inner hyphens", v.Hostname)
+	}
+	for i, cpu := range v.CPUs {
+		if cpu < 0 || cpu > MaxCPU || i > 0 && v.CPUs[i-1] >= cpu {
+			return fmt.Errorf("processors %v are not sorted numbers from 0 to %d", v.CPUs, MaxCPU)
+		}
+	}
+	if v.SkipPIDs < 0 || v.SkipPIDs > MaxSkipPIDs {
+		return fmt.Errorf("%d process numbers to skip are not from 0 to %d", v.SkipPIDs, MaxSkipPIDs)
+	}
+	return nil
 }

@@ -59,6 +59,7 @@ type DaemonLimits struct {
 	Wall    time.Duration `yaml:"wall"`
 	Silence time.Duration `yaml:"silence"`
 	Output  ByteSize      `yaml:"output"`
+	Files   int64         `yaml:"files"`
 	Log     ByteSize      `yaml:"log"`
 }
 
@@ -106,7 +107,7 @@ func (d *Daemon) check() error {
 	}
 	l := d.Limits
 	switch {
-	case d.Running < 0 || d.Queued < 0 || l.Pids < 0 || l.CPU < 0 || l.Wall < 0 || l.Silence < 0:
+	case d.Running < 0 || d.Queued < 0 || l.Pids < 0 || l.CPU < 0 || l.Wall < 0 || l.Silence < 0 || l.Files < 0:
 		return fmt.Errorf("daemon: a limit is negative")
 	case d.UIDs != UIDRange{} && (d.UIDs.First < 1000 || d.UIDs.Count < 1 || d.UIDs.First > 1<<31-1-d.UIDs.Count):
 		return fmt.Errorf("daemon: uids want a first id from 1000 on and a count, below 2^31 together")

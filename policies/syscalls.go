@@ -200,6 +200,21 @@ func socketRules() []SyscallRule {
 	return rules
 }
 
+// NoNetwork are further refusals of a jail that has the host's network namespace: no address of the host can be reached. scoped
+// tells that something else keeps abstract socket names of the host away (Landlock, from ABI 6 on); otherwise there are no
+// sockets of names either, and only socketpair(2) is left.
+func NoNetwork(scoped bool) (rules []SyscallRule) {
+	families := []uint64{familyInet, familyInet6, familyNetlink}
+	if !scoped {
+		families = append(families, familyUnix)
+	}
+	for _, family := range families {
+		rules = append(rules, SyscallRule{Names: []string{"socket"}, Errno: syscall.EAFNOSUPPORT,
+			When: []SyscallCondition{masked(0, ioctlMask, family)}, Why: "the network is the host's"})
+	}
+	return rules
+}
+
 func masked(arg uint, mask, value uint64) SyscallCondition {
 	return SyscallCondition{Arg: arg, Mask: mask, Value: value}
 }

@@ -87,7 +87,7 @@ func TestBusy(t *testing.T) {
 	f.link("p", Edit{})
 	inside, leave := make(chan struct{}), make(chan struct{})
 	slow := profilesIn(t, f.root)
-	slow.Publish = func(context.Context, []artifact.RealizationID) error {
+	slow.Publish = func(context.Context, string, []artifact.RealizationID) error {
 		close(inside)
 		<-leave
 		return nil
@@ -131,7 +131,7 @@ func TestProcess(t *testing.T) {
 	}
 	p := profilesIn(t, root)
 	if os.Getenv("HDJAIL_TEST_DIE") != "" {
-		p.Publish = func(context.Context, []artifact.RealizationID) error {
+		p.Publish = func(context.Context, string, []artifact.RealizationID) error {
 			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 	}

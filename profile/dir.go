@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"hdjail/artifact/lease"
 	"hdjail/profile/links"
 )
@@ -26,6 +28,7 @@ const (
 	tree        = "tree"
 	record      = "generation.json"
 	leftover    = ".new-" // begins what is temporary
+	holdLock    = ".lock" // beside the profiles
 )
 
 // dir is the opened directory of one profile. One that was opened to be changed is locked and has a temporary name, which
@@ -33,6 +36,7 @@ const (
 type dir struct {
 	name, path string
 	root       *os.Root
+	self       lease.Holder
 	lock       *lease.Lock
 	temp       string
 }
@@ -79,7 +83,8 @@ func (p *Profiles) change(ctx context.Context, name string, create bool) (*dir, 
 	}
 	for attempt := 1; ; attempt++ {
 		d, err := p.take(ctx, name, create)
-		gone := errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*NotFoundError))
+		// MkdirAll says that it exists when it was there a moment ago.
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.As(err, new(*NotFoundError))
 		if !create || !gone || attempt == attempts || ctx.Err() != nil {
 			return d, err
 		}
@@ -96,6 +101,7 @@ func (p *Profiles) take(ctx context.Context, name string, create bool) (*dir, er
 	if err != nil {
 		return nil, err
 	}
+	d.self = p.Lock.Holder
 	if d.lock, err = lease.Take(ctx, filepath.Join(d.path, lock), p.Lock); err == nil {
 		err = d.sweep()
 	}
@@ -112,7 +118,7 @@ func (d *dir) sweep() error {
 	for _, place := range []string{".", generations} {
 		entries, err := fs.ReadDir(d.root.FS(), place)
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), leftover) {
+			if strings.HasPrefix(e.Name(), leftover) || d.self.Abandoned(e.Name()) { // the latter is a lock that was set aside
 				err = errors.Join(err, d.root.RemoveAll(path.Join(place, e.Name())))
 			}
 		}
@@ -216,7 +222,7 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 	if err == nil {
 		err = d.write(path.Join(made, record), data)
 	}
-	return errors.Join(err, f.Sync(), d.sync(made))
+	return errors.Join(err, unix.Syncfs(int(f.Fd()))) // however many directories it has
 }
 
 // register gives the generation that was built its number.
@@ -225,11 +231,14 @@ func (d *dir) register(n int) error {
 	return errors.Join(err, d.sync(generations))
 }
 
-// point makes generation n current, by one rename.
+// point makes generation n current, by one rename. With the first one the profile itself has to last.
 func (d *dir) point(n int) error {
 	err := d.root.Symlink(treeOf(n), d.temp)
 	if err == nil {
 		err = d.root.Rename(d.temp, current)
+	}
+	if err == nil && n == 1 {
+		err = syncAndClose(os.Open(filepath.Dir(d.path)))
 	}
 	return errors.Join(err, d.sync("."))
 }
@@ -245,8 +254,9 @@ func (d *dir) write(name string, data []byte) error {
 }
 
 // sync makes the entries of a directory durable.
-func (d *dir) sync(name string) error {
-	f, err := d.root.Open(name)
+func (d *dir) sync(name string) error { return syncAndClose(d.root.Open(name)) }
+
+func syncAndClose(f *os.File, err error) error {
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,8 @@
 //	<root>/profiles/<name>/generations/<n>/tree/         links to realizations/<rid>/out/...
 //	<root>/profiles/<name>/generations/<n>/generation.json
 //	<root>/profiles/<name>/lock                          names who is changing the profile
+//	<root>/profiles/.lock                                names who is making a generation current
 //
 // No number is used twice: who deletes a generation leaves its empty directory. What exists in the store, and where public
-// paths lead, is the caller's to know; which links are made is decided in profile/links.
+// paths lead, is settled in profile/public; which links are made is decided in profile/links.
 package profile

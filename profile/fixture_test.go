@@ -121,7 +121,7 @@ func (f fixture) wantCurrent(name string, n int) {
 // wantClean checks that nothing temporary is left.
 func (f fixture) wantClean(name string) {
 	f.t.Helper()
-	for _, pattern := range []string{".*", "generations/.*", lock} {
+	for _, pattern := range []string{".*", "generations/.*", lock, "*.*.*.*.*.*"} {
 		if left, err := filepath.Glob(filepath.Join(f.Dir, name, pattern)); err != nil || len(left) > 0 {
 			f.t.Errorf("%s is left behind: %v", left, err)
 		}

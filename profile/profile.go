@@ -23,9 +23,10 @@ type Profiles struct {
 	Now func() time.Time
 	// Lock says who we are and how long to wait for another's change; then it is *lease.LockedError.
 	Lock lease.Options
-	// Publish is called before a generation becomes current, with all realizations that it links. When it returns nil, every
-	// public path of their closure leads to the realization in it. An error leaves the profile as it was. Nil is allowed.
-	Publish func(ctx context.Context, linked []artifact.RealizationID) error
+	// Publish is called before a generation of the named profile becomes current, with all realizations that it links. When it
+	// returns nil, every public path of their closure leads to the realization in it. No profile changes until the generation
+	// is current; see Hold. An error leaves the profile as it was. Nil is allowed.
+	Publish func(ctx context.Context, name string, linked []artifact.RealizationID) error
 }
 
 // Profile is all of one profile. Current is 0 while no generation is; Generations ascend.
@@ -91,7 +92,9 @@ func (p *Profiles) link(ctx context.Context, d *dir, edit Edit) (Generation, err
 		return Generation{}, err
 	}
 	if before.Number > 0 && slices.EqualFunc(before.Artifacts, artifacts, same) {
-		return before, p.publish(ctx, before)
+		release, err := p.publish(ctx, d.name, before)
+		release()
+		return before, err
 	}
 	numbers, err := d.numbers()
 	if err != nil {
@@ -101,9 +104,11 @@ func (p *Profiles) link(ctx context.Context, d *dir, edit Edit) (Generation, err
 		Format: format, Number: slices.Max(append(numbers, 0)) + 1, Time: p.Now().UTC().Truncate(time.Second),
 		Previous: before.Number, Artifacts: artifacts,
 	}
+	release := func() {}
 	if err = d.build(ctx, g); err == nil {
-		err = p.publish(ctx, g)
+		release, err = p.publish(ctx, d.name, g)
 	}
+	defer func() { release() }()
 	if err == nil {
 		err = d.register(g.Number)
 	}
@@ -130,9 +135,11 @@ func (p *Profiles) Switch(ctx context.Context, name string, n int) (Generation, 
 		}
 	}
 	g, err := d.generation(n)
-	if err == nil {
-		err = p.publish(ctx, g)
+	if err != nil {
+		return Generation{}, err
 	}
+	release, err := p.publish(ctx, name, g)
+	defer release()
 	if err != nil {
 		return Generation{}, err
 	}
@@ -204,14 +211,30 @@ func (p *Profiles) List() ([]Profile, error) {
 	return profiles, nil
 }
 
-func (p *Profiles) publish(ctx context.Context, g Generation) error {
+// publish calls Publish. The profiles are held until release, which is never nil, is called.
+func (p *Profiles) publish(ctx context.Context, name string, g Generation) (release func(), err error) {
 	if p.Publish == nil {
-		return nil
+		return func() {}, nil
 	}
-	if err := p.Publish(ctx, g.Realizations()); err != nil {
-		return fmt.Errorf("publish generation %d: %w", g.Number, err)
+	if release, err = p.Hold(ctx); err != nil {
+		return func() {}, err
 	}
-	return nil
+	if err := p.Publish(ctx, name, g.Realizations()); err != nil {
+		return release, fmt.Errorf("publish generation %d: %w", g.Number, err)
+	}
+	return release, nil
+}
+
+// Hold waits until no profile is about to change which generation is current, and keeps it so until release is called.
+func (p *Profiles) Hold(ctx context.Context) (release func(), err error) {
+	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	held, err := lease.Take(ctx, filepath.Join(p.Dir, holdLock), p.Lock)
+	if err != nil {
+		return nil, fmt.Errorf("hold the profiles: %w", err)
+	}
+	return func() { _ = held.Release() }, nil // a lock that stays is stale as soon as this process ends
 }
 
 // apply returns what the generation after one with the given artifacts holds.

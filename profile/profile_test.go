@@ -257,7 +257,7 @@ func TestPublish(t *testing.T) {
 	var asked [][]artifact.RealizationID
 	refusal := errors.New("x is x1 through a and x2 through b")
 	var answer error
-	f.Publish = func(_ context.Context, linked []artifact.RealizationID) error {
+	f.Publish = func(_ context.Context, _ string, linked []artifact.RealizationID) error {
 		asked = append(asked, linked)
 		f.wantCurrent("p", 1)
 		return answer
@@ -274,7 +274,7 @@ func TestPublish(t *testing.T) {
 	if diff := cmp.Diff([][]artifact.RealizationID{{a.Realization, b.Realization}, {a.Realization, b.Realization}}, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	f.Publish = func(context.Context, []artifact.RealizationID) error { return refusal }
+	f.Publish = func(context.Context, string, []artifact.RealizationID) error { return refusal }
 	if _, err := f.Rollback(ctx, "p"); !errors.Is(err, refusal) {
 		t.Errorf("got %v", err)
 	}
@@ -294,6 +294,11 @@ func TestLeftovers(t *testing.T) {
 		if err := os.Symlink("/nowhere", filepath.Join(dir, left)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	gone := f.Lock.Holder
+	gone.Start++
+	if err := os.WriteFile(filepath.Join(dir, gone.TempName()), nil, 0o644); err != nil { // a lock that was set aside
+		t.Fatal(err)
 	}
 	if _, err := f.Get("p"); err != nil {
 		t.Errorf("leftovers are read with %v", err)

@@ -50,11 +50,7 @@ func Collect(ctx context.Context, dir string, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("collect output: %w", err)
 	}
 	defer root.Close()
-	before := newJudge(root, o)
-	if err := tree.Walk(ctx, root, true, before.entry); err != nil {
-		return Result{}, err
-	}
-	if err := before.finish(); err != nil {
+	if err := check(ctx, root, o, true); err != nil {
 		return Result{}, err
 	}
 	// What was judged is judged again when it is taken, should anybody have changed it in between.
@@ -68,6 +64,17 @@ func Collect(ctx context.Context, dir string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	return Result{digest, stats}, nil
+}
+
+// Check judges the tree below root as Collect does, *RefusedError, and changes nothing.
+func Check(ctx context.Context, root *os.File, o Options) error { return check(ctx, root, o, false) }
+
+func check(ctx context.Context, root *os.File, o Options, unlock bool) error {
+	j := newJudge(root, o)
+	if err := tree.Walk(ctx, root, unlock, j.entry); err != nil {
+		return err
+	}
+	return j.finish()
 }
 
 // settler makes entries canonical.

@@ -69,6 +69,9 @@ func (h Holder) Sees(other Holder) Life {
 		return Unknown
 	}
 	start, err := startTime(other.PID)
+	if os.IsNotExist(err) && unix.Kill(other.PID, 0) == unix.EPERM {
+		return Unknown // proc(5), hidepid: another user's process lives, which one we cannot see
+	}
 	if os.IsNotExist(err) || err == unix.ESRCH || err == nil && start != other.Start {
 		return Gone
 	}

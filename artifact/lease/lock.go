@@ -109,21 +109,51 @@ func Take(ctx context.Context, path string, o Options) (*Lock, error) {
 	}
 }
 
+// create makes the lock file, which must not exist. Where there are hard links it appears with its content, so that who is
+// killed in between leaves no lock without a holder; elsewhere the content comes right after.
 func create(path string, info Info) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, err
+	if _, err := os.Lstat(path); err == nil {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist} // all that a waiter does most of the time
 	}
-	l := &Lock{path: path, info: info, file: f}
-	if err := l.write(); err != nil {
-		f.Close()
-		os.Remove(path)
+	l := &Lock{path: path, info: info}
+	err := l.make(filepath.Join(filepath.Dir(path), info.Holder.TempName()), true)
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		err = l.make(path, false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	l.timer = time.AfterFunc(info.Expiry/3, l.renew)
 	l.mu.Unlock()
 	return l, nil
+}
+
+// make makes a file with the content, which is the lock, or becomes it by a link.
+func (l *Lock) make(name string, link bool) (err error) {
+	if l.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644); err != nil {
+		return err
+	}
+	if err = l.write(); err == nil && link {
+		err = l.link(name)
+	}
+	if err != nil {
+		l.file.Close()
+	}
+	if err != nil || link {
+		os.Remove(name)
+	}
+	return err
+}
+
+// link gives the file its name. A server whose answer was lost says that the name exists (link(2), NFS), but counts two.
+func (l *Lock) link(name string) error {
+	err := os.Link(name, l.path)
+	var st unix.Stat_t
+	if err != nil && unix.Fstat(int(l.file.Fd()), &st) == nil && st.Nlink == 2 {
+		return nil
+	}
+	return err
 }
 
 // write puts the content into the file that was created, wherever its name leads by now. One write is one page, which

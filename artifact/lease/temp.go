@@ -28,21 +28,33 @@ func (h Holder) TempName() string {
 func IsTempName(name string) bool { return strings.Count(name, ".") == tempParts-1 }
 
 // Abandoned reports whether the holder of a temporary name is known to be gone. What another machine holds never is.
-func (h Holder) Abandoned(name string) bool {
+func (h Holder) Abandoned(name string) bool { return h.SeesTemp(name) == Gone }
+
+// SeesTemp tells whether the holder of a temporary name lives, as far as the process h can know. A name that is none, or
+// malformed, is taken for that of a process which lives.
+func (h Holder) SeesTemp(name string) Life {
 	part := strings.Split(name, ".")
-	if len(part) != tempParts || part[1] != short(h.Host) {
-		return false
-	}
-	if part[2] != short(h.Boot) {
-		return true
+	if len(part) != tempParts {
+		return Alive
 	}
 	namespace, err1 := strconv.ParseUint(part[3], 36, 64)
 	pid, err2 := strconv.Atoi(part[4])
 	start, err3 := strconv.ParseUint(part[5], 36, 64)
-	if errors.Join(err1, err2, err3) != nil {
-		return false
+	switch {
+	case errors.Join(err1, err2, err3) != nil:
+		return Alive
+	case part[1] != short(h.Host):
+		return Unknown
+	case part[2] != short(h.Boot):
+		return Gone
 	}
-	return h.Sees(Holder{Host: h.Host, Boot: h.Boot, Namespace: namespace, PID: pid, Start: start}) == Gone
+	return h.Sees(Holder{Host: h.Host, Boot: h.Boot, Namespace: namespace, PID: pid, Start: start})
+}
+
+// ThisBoot reports whether the temporary name was made since this machine started.
+func (h Holder) ThisBoot(name string) bool {
+	part := strings.Split(name, ".")
+	return len(part) == tempParts && part[1] == short(h.Host) && part[2] == short(h.Boot)
 }
 
 func short(s string) string {

@@ -1,13 +1,13 @@
 package lease
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +37,8 @@ func (w *watch) stale() bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	if st.Ino != w.seen.Ino || st.Mtim != w.seen.Mtim || w.since.IsZero() {
+	// Where times are coarse, a new lock may look like the one before; but it has another holder.
+	if st.Ino != w.seen.Ino || st.Mtim != w.seen.Mtim || info.Holder != w.info.Holder || w.since.IsZero() {
 		w.seen, w.since = st, w.looked
 	}
 	w.info = info
@@ -55,10 +56,10 @@ func (w *watch) stale() bool {
 }
 
 // takeOver removes the stale lock, so that whoever creates it next has it. The rename makes sure that of several waiters
-// one removes it, and that the file is the one that was stale.
+// one removes it, and that the file is the one that was stale. Its name meanwhile is one that Sweep knows.
 func (w *watch) takeOver() error {
 	w.looked = time.Time{}
-	aside := w.path + ".stale-" + rand.Text()
+	aside := filepath.Join(filepath.Dir(w.path), w.self.TempName())
 	if err := os.Rename(w.path, aside); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // another was faster
@@ -66,11 +67,61 @@ func (w *watch) takeOver() error {
 		return fmt.Errorf("take over stale lock: %w", err)
 	}
 	defer os.Remove(aside)
-	var st unix.Stat_t
-	if err := unix.Lstat(aside, &st); err == nil && (st.Ino != w.seen.Ino || st.Mtim != w.seen.Mtim) {
-		_ = os.Link(aside, w.path) // a fresh lock: put it back, unless there is another already
+	info, st, err := look(aside)
+	if st.Ino != 0 && (st.Ino != w.seen.Ino || st.Mtim != w.seen.Mtim) || err == nil && info.Holder != w.info.Holder {
+		putBack(aside, w.path)
 	}
 	return nil
+}
+
+// putBack gives a fresh lock its name again, unless there is another already. Where there are no hard links two may collide
+// in the moment between look and rename; then the other believes that it holds the lock, too, and at worst a build runs twice.
+func putBack(aside, path string) {
+	if err := os.Link(aside, path); err == nil || errors.Is(err, fs.ErrExist) {
+		return
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		_ = os.Rename(aside, path)
+	}
+}
+
+// Sweep removes the locks in a directory whose processes are known to be gone, and what they had set aside. A lock of
+// another machine is left to whoever waits for it.
+func Sweep(dir string, self Holder) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("sweep locks: %w", err)
+	}
+	var failed []error
+	for _, e := range entries {
+		w := watch{path: filepath.Join(dir, e.Name()), self: self}
+		switch {
+		case IsTempName(e.Name()):
+			if self.Abandoned(e.Name()) {
+				_ = os.Remove(w.path) // or another did
+			}
+		case e.Type().IsRegular() && (w.stale() || w.empty() && w.olderThan(emptyExpiry)):
+			failed = append(failed, w.takeOver())
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// emptyExpiry is how long a lock without content stays that nobody waits for.
+const emptyExpiry = time.Hour
+
+func (w *watch) empty() bool { return w.seen.Ino != 0 && w.seen.Size == 0 }
+
+// olderThan compares the time of the file with that of one made now, so that the file system's clock alone counts.
+func (w *watch) olderThan(age time.Duration) bool {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(w.path), w.self.TempName()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	info, err := f.Stat()
+	return err == nil && info.ModTime().Sub(time.Unix(w.seen.Mtim.Unix())) > age
 }
 
 // Look reads the lock file at path. No file gives an error that is fs.ErrNotExist.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hdjail/artifact"
 )
 
@@ -24,7 +26,7 @@ func (s *Store) PutDerivation(d *artifact.Derivation) (artifact.DerivationID, er
 		return artifact.DerivationID{}, err
 	}
 	id := d.ID()
-	if _, ok := s.names.Load(id); ok {
+	if _, ok := s.names.Load(id); ok && unix.Access(s.derivationFile(id), unix.F_OK) == nil {
 		return id, nil
 	}
 	data, err := json.MarshalIndent(d, "", "  ")
@@ -61,6 +63,11 @@ func (s *Store) Derivation(id artifact.DerivationID) (*artifact.Derivation, erro
 	}
 	s.names.Store(id, id.StoreName(d.Name, d.Version))
 	return d, nil
+}
+
+// LacksDerivation reports whether the store has build records of a derivation, but not the derivation itself.
+func (s *Store) LacksDerivation(id artifact.DerivationID) bool {
+	return unix.Access(s.derivationFile(id), unix.F_OK) != nil && unix.Access(s.path("builds", id.String()), unix.F_OK) == nil
 }
 
 func decodeDerivationFile(id artifact.DerivationID, data []byte, d *artifact.Derivation) error {

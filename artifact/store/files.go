@@ -4,9 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"hdjail/artifact"
 )
 
 // maxFile bounds a JSON file of the store, in bytes.
@@ -68,14 +71,22 @@ func (s *Store) writeLink(path, target string) error {
 }
 
 // readFile reads a file of the store, at most maxFile bytes.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) { return readInto(make([]byte, 0, 4096), path, nil) }
+
+// readInto is readFile into a buffer that may be used again, and into st what the file is: published files do not grow, so
+// it is read once.
+func readInto(buf []byte, path string, st *unix.Stat_t) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 0, 4096)
-	for {
+	if st != nil {
+		if err := unix.Fstat(fd, st); err != nil {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+		}
+	}
+	for buf = buf[:0]; ; {
 		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -86,6 +97,9 @@ func readFile(path string) ([]byte, error) {
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
+		if st != nil && int64(len(buf)) == st.Size {
+			return buf, nil
+		}
 		if len(buf) > maxFile {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
 		}
@@ -102,11 +116,32 @@ func (s *Store) sync() error {
 	return s.denied(s.root, err)
 }
 
-// syncNames brings the renames of a registration onto the disk. The last one was into builds/, and journals keep their
-// order. Where a file system does not, a lost name heals itself: a record without its realization is no candidate, a
-// realization without a record gets one, and a public path that leads nowhere is set again.
-func (s *Store) syncNames() error {
-	return s.published.do(func() error { return s.denied(s.path("builds"), syncDir(s.path("builds"))) })
+// syncNames brings the renames of a registration onto the disk. Where a journal keeps their order, the last one, into builds/,
+// takes the others along, which is half the cost; elsewhere each directory is written.
+func (s *Store) syncNames(ids ...artifact.DerivationID) error {
+	dirs := []string{"builds"}
+	if !s.ordered {
+		for _, id := range ids {
+			if err := syncDir(s.path("builds", id.String())); err != nil {
+				return s.denied(s.path("builds"), err)
+			}
+		}
+		dirs = append(dirs, "realizations", "store", "derivations")
+	}
+	return s.published.do(func() error {
+		for _, name := range dirs {
+			if err := syncDir(s.path(name)); err != nil {
+				return s.denied(s.path(name), err)
+			}
+		}
+		return nil
+	})
+}
+
+// keepsOrder reports whether a file system writes the changes of names in the order in which they were made.
+func keepsOrder(dir *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(dir.Fd()), &st) == nil && slices.Contains([]int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC}, int64(st.Type))
 }
 
 func syncDir(path string) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -61,53 +60,4 @@ func (s *Store) writable() error {
 		return &AccessError{s.root, s.root, unix.EROFS}
 	}
 	return nil
-}
-
-// recover completes registrations that a crash cut off after the realization was published: it gets the record that its
-// manifest holds, and a public path.
-func (s *Store) recover(ctx context.Context) error {
-	entries, err := os.ReadDir(s.path("realizations"))
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		id, err := artifact.ParseRealizationID(strings.TrimSpace(e.Name()))
-		if err != nil {
-			continue
-		}
-		failed = append(failed, s.complete(id))
-	}
-	return errors.Join(failed...)
-}
-
-func (s *Store) complete(id artifact.RealizationID) error {
-	m, err := s.manifest(id)
-	if err != nil {
-		return err
-	}
-	known, err := s.Realizations(m.Derivation)
-	if err != nil {
-		return err
-	}
-	for _, r := range known {
-		if r.ID == id {
-			return s.linkPublic(m)
-		}
-	}
-	record, err := s.stageRecord(&m.First, "", nil)
-	if err != nil {
-		return err
-	}
-	defer record.Close()
-	if err := s.sync(); err != nil {
-		return err
-	}
-	if err := s.publishRecord(record, &m.First); err != nil {
-		return err
-	}
-	return s.linkPublic(m)
 }

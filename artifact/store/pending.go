@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"golang.org/x/sys/unix"
 )
 
 // pendingName is the file in a temporary directory that says what is to be recorded if its holder dies.
@@ -28,7 +30,7 @@ func (t *Temp) Pending(f Failure) error {
 func (s *Store) recordPending(ctx context.Context, name string) error {
 	dir := s.path("tmp", name)
 	text, err := readFile(path.Join(dir, pendingName))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) { // it may be a file that was being written
 		return nil
 	}
 	if err != nil {
@@ -37,6 +39,9 @@ func (s *Store) recordPending(ctx context.Context, name string) error {
 	var f Failure
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil // it died while it wrote this
+	}
+	if known, err := s.recorded(&f.Record); err != nil || known {
+		return err // it died when the run was over
 	}
 	f.Log = path.Join(dir, path.Base(f.Log))
 	info, err := os.Lstat(f.Log)

@@ -24,6 +24,8 @@ type Registration struct {
 	// moved into the store, or dropped when that has the realization already.
 	Out  string
 	Tree artifact.TreeDigest
+	// Bytes is the content of all files of the tree together, 0 if nobody counted.
+	Bytes int64
 	// Copy takes the tree by copying: new files make descriptors worthless that the build may have passed on.
 	Copy bool
 	// Log is the path of the log, empty for none. It is compressed into the store and stays where it is.
@@ -40,11 +42,13 @@ type manifest struct {
 	Derivation artifact.DerivationID  `json:"derivation"`
 	Context    artifact.Context       `json:"context"`
 	Tree       artifact.TreeDigest    `json:"tree"`
-	First      artifact.BuildRecord   `json:"first"`
+	// Bytes is the content of all files of the tree together, 0 if nobody counted.
+	Bytes int64                `json:"bytes,omitempty"`
+	First artifact.BuildRecord `json:"first"`
 }
 
-// Register publishes a realization: its tree with manifest, log and audit, then the build record, then the public path
-// unless that leads somewhere already. When it returns all of it is on disk. When the store has the realization, only the
+// Register publishes a realization: its tree with manifest, log and audit, then the public path unless that leads somewhere
+// already, then the build record, which makes it a candidate. When it returns all of it is on disk. When the store has the realization, only the
 // record is added, with its log. On an error nothing is published, or what is published is whole. A full file system gives
 // *SpaceError.
 func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realization, error) {
@@ -58,7 +62,7 @@ func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realizat
 	if err := s.checkContext(r.Derivation, r.Context); err != nil {
 		return artifact.Realization{}, err
 	}
-	m := manifest{ID: artifact.NewRealizationID(id, r.Context, r.Tree), Derivation: id, Context: r.Context, Tree: r.Tree}
+	m := manifest{ID: artifact.NewRealizationID(id, r.Context, r.Tree), Derivation: id, Context: r.Context, Tree: r.Tree, Bytes: r.Bytes}
 	r.Record.Derivation, r.Record.Context, r.Record.Realization, r.Record.Tree = id, r.Context, m.ID, r.Tree
 	if err := s.publish(ctx, &r, m); err != nil {
 		return artifact.Realization{}, fmt.Errorf("register %q: %w", r.Derivation.Name, err)
@@ -71,7 +75,6 @@ func (s *Store) Register(ctx context.Context, r Registration) (artifact.Realizat
 
 // publish does what Register says, in its order.
 func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error {
-	target := s.path("realizations", m.ID.String())
 	_, err := s.manifest(m.ID)
 	exists := err == nil
 	if err != nil && !errors.As(err, new(*NotFoundError)) {
@@ -88,25 +91,45 @@ func (s *Store) publish(ctx context.Context, r *Registration, m manifest) error 
 	if err != nil {
 		return err
 	}
-	defer record.Close()
-	if err := s.sync(); err != nil {
-		return err
-	}
-	if !exists {
-		if _, err := s.moveTo(stage.Dir, target); err != nil { // another may have been faster: one tree, one name
-			return err
+	if err = s.sync(); err == nil && !exists {
+		if _, err = s.moveTo(stage.Dir, s.path("realizations", m.ID.String())); err == nil { // another may have been faster: one tree, one name
+			err = s.keepsContext(m)
 		}
+	}
+	if err != nil {
+		return errors.Join(err, record.Close())
+	}
+	// From here on the record's stage is removed only when it has its name: what fails, or is killed, is finished by Sweep.
+	if err := s.linkPublic(m); err != nil {
+		return err
 	}
 	if err := s.publishRecord(record, &r.Record); err != nil {
 		return err
 	}
-	if err := s.linkPublic(m); err != nil {
+	if err := errors.Join(record.Close(), s.linkLast(&r.Record)); err != nil {
 		return err
 	}
-	if err := s.linkLast(&r.Record); err != nil {
-		return err
+	return s.syncNames(m.Derivation)
+}
+
+// keepsContext takes a realization back that was published when what it was built with had gone: a lease that was lost must
+// not leave a result that lacks something.
+func (s *Store) keepsContext(m manifest) error {
+	for _, chosen := range m.Context {
+		for _, id := range chosen {
+			if unix.Access(s.path("realizations", id.String()), unix.F_OK) == nil {
+				continue
+			}
+			missing := &NotFoundError{"realization", id.String()}
+			bin, err := s.NewBin()
+			if err != nil {
+				return errors.Join(missing, err)
+			}
+			_, err = bin.Take(s.path("realizations", m.ID.String()))
+			return errors.Join(missing, err, bin.Close())
+		}
 	}
-	return s.syncNames()
+	return nil
 }
 
 // stageRecordOf stages the record of a registration. Log and audit are with the realization if this run made it.
@@ -218,7 +241,7 @@ func (s *Store) linkPublic(m manifest) error {
 	if err != nil {
 		return err
 	}
-	link, target := s.path("store", name), "../realizations/"+m.ID.String()+"/out"
+	link, target := s.path("store", name), publicTarget(m.ID)
 	err = os.Symlink(target, link)
 	if !errors.Is(err, fs.ErrExist) {
 		return s.denied(link, err)
@@ -231,38 +254,10 @@ func (s *Store) linkPublic(m manifest) error {
 
 // checkContext makes sure that the context is one of d, and that the store has what it names.
 func (s *Store) checkContext(d *artifact.Derivation, ctx artifact.Context) error {
-	if err := ctx.Check(); err != nil {
-		return err
-	}
-	malformed := func(format string, args ...any) error {
-		return &artifact.MalformedError{What: "context", Name: d.Name, Reason: fmt.Sprintf(format, args...)}
-	}
-	many := map[artifact.DerivationID]bool{}
-	for _, dep := range d.Dependencies {
-		many[dep.ID] = many[dep.ID] || dep.Many
-		if _, ok := ctx[dep.ID]; !ok {
-			return malformed("the dependency %s has no realization", dep.ID)
-		}
-	}
-	for id, chosen := range ctx {
-		many, ok := many[id]
-		if !ok {
-			return malformed("%s is no dependency", id)
-		}
-		if len(chosen) > 1 && !many {
-			return malformed("the dependency %s has %d realizations, and does not say many", id, len(chosen))
-		}
-		for _, r := range chosen {
-			m, err := s.manifest(r)
-			if err != nil {
-				return err
-			}
-			if m.Derivation != id {
-				return malformed("%s is a realization of %s, not of %s", r, m.Derivation, id)
-			}
-		}
-	}
-	return nil
+	return ctx.Fits(d, func(id artifact.RealizationID) (artifact.DerivationID, error) {
+		m, err := s.manifest(id)
+		return m.Derivation, err
+	})
 }
 
 // Realizations returns the realizations of a derivation that the store has, by ID. None is no error. It reads the build
@@ -306,7 +301,14 @@ func (s *Store) Realization(id artifact.RealizationID) (artifact.Realization, er
 			return r, nil
 		}
 	}
-	return artifact.Realization{ID: id, Derivation: m.Derivation, Context: m.Context, Tree: m.Tree, Records: []artifact.BuildRecord{m.First}}, nil
+	return s.Manifest(id)
+}
+
+// Manifest reads one realization without its build records: Records has only the run that made it. One that the store
+// lacks gives *NotFoundError.
+func (s *Store) Manifest(id artifact.RealizationID) (artifact.Realization, error) {
+	m, err := s.manifest(id)
+	return artifact.Realization{ID: m.ID, Derivation: m.Derivation, Context: m.Context, Tree: m.Tree, Records: []artifact.BuildRecord{m.First}}, err
 }
 
 func (s *Store) manifest(id artifact.RealizationID) (manifest, error) {

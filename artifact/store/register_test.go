@@ -79,6 +79,7 @@ derivations/{A}.json -r--r--r--
 derivations/{B}.json -r--r--r-- 
 format -r--r--r-- 
 gcroots drwxr-xr-x 
+gcroots/leases drwxr-xr-x 
 host drwxr-xr-x 
 locks drwxr-xr-x 
 profiles drwxr-xr-x 

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,7 +22,7 @@ var layout = []struct {
 	mode fs.FileMode
 }{
 	{"store", 0o755}, {"realizations", 0o755}, {"derivations", 0o755}, {"builds", 0o755}, {"sources", 0o755}, {"host", 0o755},
-	{"profiles", 0o755}, {"gcroots", 0o755}, {"locks", 0o755},
+	{"profiles", 0o755}, {"gcroots", 0o755}, {"gcroots/leases", 0o755}, {"locks", 0o755},
 	{"tmp", 0o711}, // the jails' ids pass through it
 }
 
@@ -46,6 +45,9 @@ type Options struct {
 	Now func() time.Time
 	// Holder is this process as it appears in locks, lease.Self() when zero.
 	Holder lease.Holder
+	// Release is called by Sweep before it removes a temporary directory, with its name: it gives back what the dead process
+	// held outside the store. After an error the directory stays. Nil for nothing.
+	Release func(name string) error
 }
 
 // Store is an open store. Any number of goroutines and processes may use one root at once.
@@ -53,8 +55,10 @@ type Store struct {
 	root, prefix string
 	readOnly     bool
 	dir          *os.File // the root
+	ordered      bool     // see keepsOrder
 	now          func() time.Time
 	holder       lease.Holder
+	release      func(name string) error
 	written      group     // syncs of content, before it is published
 	published    group     // syncs of names, after it was
 	names        sync.Map  // DerivationID -> its public name, of derivations that are on disk
@@ -68,7 +72,7 @@ func Open(root string, o Options) (*Store, error) {
 	if !path.IsAbs(root) || path.Clean(root) != root {
 		return nil, fmt.Errorf("open store %q: its path is not absolute and clean", root)
 	}
-	s := &Store{root: root, prefix: o.Prefix, readOnly: o.ReadOnly, now: o.Now, holder: o.Holder}
+	s := &Store{root: root, prefix: o.Prefix, readOnly: o.ReadOnly, now: o.Now, holder: o.Holder, release: o.Release}
 	if s.prefix == "" {
 		s.prefix = root
 	}
@@ -88,7 +92,7 @@ func Open(root string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, s.denied(root, err)
 	}
-	s.root = s.dir.Name()
+	s.root, s.ordered = s.dir.Name(), keepsOrder(s.dir)
 	if err := s.prepare(); err != nil {
 		s.dir.Close()
 		return nil, err
@@ -175,7 +179,7 @@ func (s *Store) Prefix() string { return s.prefix }
 
 // PublicPath is the path that a build of d is configured with, which depends on d alone. It begins with d's prefix.
 func (s *Store) PublicPath(d *artifact.Derivation) string {
-	return filepath.Join(d.Prefix, "store", d.StoreName())
+	return d.PublicPath()
 }
 
 // OutPath is the tree of a realization on the host.

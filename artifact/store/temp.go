@@ -1,12 +1,11 @@
 package store
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,9 +18,17 @@ type Temp struct {
 	// Dir is its path.
 	Dir string
 
-	store *Store
-	name  string
+	store   *Store
+	name    string
+	renewal *time.Timer // nil for one that another process made
 }
+
+// What processes elsewhere hold cannot be seen to be abandoned, but that it is not renewed for long. Both times are given by
+// the file system, and none is compared with a clock of ours.
+const (
+	renewTemp  = time.Hour
+	expireTemp = 72 * time.Hour
+)
 
 // NewTemp makes a temporary directory with a name that nobody can guess. The name also tells its holder, so there is no
 // moment in which it has none. The caller closes it.
@@ -38,11 +45,29 @@ func (s *Store) NewTemp() (*Temp, error) {
 		os.Remove(t.Dir)
 		return nil, s.denied(t.Dir, err)
 	}
+	t.renewal = time.AfterFunc(renewTemp, func() { t.renew() })
 	return t, nil
 }
 
 // Close removes the directory and everything in it. One that was moved away is no error. It may be called twice.
-func (t *Temp) Close() error { return t.store.discard(t.name) }
+func (t *Temp) Close() error {
+	if t.renewal != nil {
+		t.renewal.Stop()
+	}
+	// First, or who is killed halfway has left word of a run that did not fail.
+	if err := os.Remove(path.Join(t.Dir, pendingName)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return err
+	}
+	return t.store.discard(t.name)
+}
+
+// renew tells other machines, which cannot see our process, that the directory is in use.
+func (t *Temp) renew() {
+	now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
+	if unix.UtimesNanoAt(unix.AT_FDCWD, t.Dir, now, unix.AT_SYMLINK_NOFOLLOW) == nil { // else it is gone
+		t.renewal.Reset(renewTemp)
+	}
+}
 
 // discard removes an entry of tmp/.
 func (s *Store) discard(name string) error {
@@ -52,45 +77,4 @@ func (s *Store) discard(name string) error {
 	}
 	defer tmp.Close()
 	return tree.Remove(tmp, name)
-}
-
-// Sweep removes the temporary directories that processes of this machine left when they died, records the runs that they had
-// pending, and completes what they were registering: a realization without a record gets the one in its manifest. It returns the names that it removed.
-// What cannot be removed is in the error, and does not keep the rest.
-func (s *Store) Sweep(ctx context.Context) ([]string, error) {
-	if err := s.writable(); err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(s.TmpDir())
-	if err != nil {
-		return nil, fmt.Errorf("sweep %q: %w", s.TmpDir(), err)
-	}
-	var removed []string
-	var failed []error
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return removed, err
-		}
-		if !s.holder.Abandoned(e.Name()) {
-			continue
-		}
-		// Under our name, so that of two sweeps one removes it, and a third one goes on if we die.
-		mine := s.holder.TempName()
-		err := unix.Rename(s.path("tmp", e.Name()), s.path("tmp", mine))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = errors.Join(s.recordPending(ctx, mine), s.discard(mine))
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("sweep %q: %w", path.Join(s.TmpDir(), e.Name()), err))
-			continue
-		}
-		removed = append(removed, e.Name())
-	}
-	if len(removed) > 0 {
-		failed = append(failed, s.recover(ctx))
-	}
-	return removed, errors.Join(failed...)
 }

@@ -174,6 +174,17 @@ func (n *Node) classify(device uint64) error {
 	return nil
 }
 
+// Open opens the regular file of a Node for reading, and makes sure that it is the one that was seen. It works until the
+// visit returns; the file is the caller's.
+func (n *Node) Open() (*os.File, error) {
+	if err := n.open(false); err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(n.FD), n.Path)
+	n.FD = -1
+	return f, nil
+}
+
 // open opens the regular file of a Node for reading, as its FD, and makes sure that it is the one that was seen. Its Stat is
 // then that of the open file. With unlock, one that its owner cannot read is made readable first.
 func (n *Node) open(unlock bool) error {

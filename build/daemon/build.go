@@ -9,12 +9,14 @@ import (
 	"runtime/debug"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
 	"hdjail/artifact/tree"
 	"hdjail/build"
 	"hdjail/build/daemon/rules"
 	"hdjail/build/daemon/sitelog"
 	"hdjail/build/daemon/wire"
+	"hdjail/build/lockfile"
 	"hdjail/build/plan"
 	"hdjail/build/spec"
 	"hdjail/jail"
@@ -76,6 +78,11 @@ func (s *Server) submit(ctx context.Context, c *call) (*job, error) {
 	b := c.request.Build
 	j := &job{caller: c.caller, request: b, info: wire.JobInfo{UID: c.caller.UID, State: "queued", Targets: len(b.Targets), Detached: b.Detach,
 		Queued: s.c.Builder.Now()}}
+	kept := &plan.Plan{}
+	for i, d := range c.reached {
+		kept.Steps = append(kept.Steps, &plan.Step{ID: b.Steps[i].ID, Derivation: *d})
+	}
+	j.use = build.Use("build", kept)
 	entry := sitelog.Entry{Event: "request", UID: c.caller.UID, PID: c.caller.PID, Request: "build", Decision: "allowed", Count: len(b.Targets)}
 	for _, id := range b.Targets[:min(len(b.Targets), sitelog.MaxDerivations)] {
 		entry.Derivations = append(entry.Derivations, id.String())
@@ -133,12 +140,15 @@ func (s *Server) run(ctx context.Context, j *job, b *wire.Build, quota policies.
 	for _, t := range p.Targets {
 		if t.Index < len(results) && results[t.Index].Step == t {
 			done.Results = append(done.Results, resultOf(&results[t.Index]))
+			for _, found := range results[t.Index].Realizations {
+				s.c.Builder.Store.Touch(found.ID) // somebody has asked for it
+			}
 		}
 	}
 }
 
 func resultOf(r *build.Result) wire.Result {
-	w := wire.Result{ID: r.Step.ID, Cached: r.Cached, Seconds: r.Duration.Seconds()}
+	w := wire.Result{ID: r.Step.ID, Cached: r.Cached, Built: r.Built, Seconds: r.Duration.Seconds()}
 	for _, found := range r.Realizations {
 		w.Realizations = append(w.Realizations, found.ID)
 	}
@@ -153,6 +163,12 @@ type realization struct {
 
 // realize has the builder do the work, once there is a place for its first build.
 func (s *Server) realize(ctx context.Context, j *job, b *wire.Build, with realization) ([]build.Result, *plan.Plan, error) {
+	// It may wait for hours, and nothing of it may be collected meanwhile.
+	held, err := s.c.Builder.Store.Lease(ctx, j.use, lease.Options{Timeout: b.LockWait})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer held.Release() // one that stays is stale when the daemon ends
 	if err := with.places.open(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -164,7 +180,7 @@ func (s *Server) realize(ctx context.Context, j *job, b *wire.Build, with realiz
 	builder := s.c.Builder
 	builder.Runner = placed{builder.Runner, with.places}
 	builder.Events = build.EventFunc(func(e build.Event) { s.event(j, e) })
-	builder.Strict, builder.LockWait, builder.Identity.UID = b.Strict, b.LockWait, j.caller.UID
+	builder.Strict, builder.LockWait, builder.FailureTTL, builder.Identity.UID = b.Strict, b.LockWait, b.FailureTTL, j.caller.UID
 	most := s.c.Places
 	if with.quota.Running > 0 {
 		most = min(most, with.quota.Running)
@@ -173,7 +189,11 @@ func (s *Server) realize(ctx context.Context, j *job, b *wire.Build, with realiz
 		most = min(most, b.Jobs)
 	}
 	running, _ := s.queue.Counts()
-	results, err := builder.Realize(ctx, p, build.Options{Jobs: most, CPUs: max(1, builder.CPUs/max(1, running)), KeepGoing: b.KeepGoing})
+	options := build.Options{Jobs: most, CPUs: max(1, builder.CPUs/max(1, running)), KeepGoing: b.KeepGoing, Rebuild: map[artifact.DerivationID]bool{}}
+	for _, id := range b.Rebuild {
+		options.Rebuild[id] = true
+	}
+	results, err := builder.Realize(ctx, p, options)
 	return results, p, err
 }
 
@@ -201,6 +221,9 @@ func (s *Server) plan(c wire.Caller, b *wire.Build, quota policies.Quota) (*plan
 		if step.Matcher, err = match.Parse(w.Match); err != nil {
 			return nil, err
 		}
+		if len(w.Locked) > 0 {
+			step.Matcher = lockfile.Matcher(d.Name, w.Locked)
+		}
 		for _, source := range d.Sources {
 			step.URLs[source.Digest] = w.URLs
 		}
@@ -215,12 +238,12 @@ func stated(l *wire.Limits) spec.Limits {
 		return spec.Limits{}
 	}
 	return spec.Limits{Memory: spec.Size(l.Memory), Pids: l.Pids, CPU: l.CPU, Wall: l.Wall, Silence: l.Silence, Output: spec.Size(l.Output),
-		Log: spec.Size(l.Log)}
+		Files: l.Files, Log: spec.Size(l.Log)}
 }
 
 func specLimits(l jail.Limits) spec.Limits {
 	return spec.Limits{Memory: spec.Size(l.Memory), Pids: l.Pids, CPU: l.CPU, Wall: l.Wall, Silence: l.Silence, Output: spec.Size(l.Output),
-		Log: spec.Size(l.Log)}
+		Files: l.Files, Log: spec.Size(l.Log)}
 }
 
 // event passes an event on, and notes in the site's log what was built for whom.

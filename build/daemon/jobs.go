@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"hdjail/artifact/store"
 	"hdjail/build/daemon/rules"
 	"hdjail/build/daemon/wire"
 )
@@ -17,8 +18,10 @@ import (
 type job struct {
 	caller  wire.Caller
 	request *wire.Build
-	cancel  context.CancelCauseFunc
-	feed    feed
+	// use is what collections have to leave while the job waits and runs.
+	use    store.Use
+	cancel context.CancelCauseFunc
+	feed   feed
 
 	mu   sync.Mutex
 	info wire.JobInfo

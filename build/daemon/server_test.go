@@ -253,6 +253,52 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+// A job that waits keeps what it is about from being collected, and a build that is wanted again is run again.
+func TestLeases(t *testing.T) {
+	started, goOn := make(chan struct{}), make(chan struct{})
+	s := newSite(t, open, map[string]jailtest.Script{"slow": {Started: started, Wait: goOn}})
+	c := s.dial()
+	slow, other := s.derive(c, "slow"), s.derive(c, "other")
+	for _, id := range []artifact.DerivationID{slow, other} {
+		q := request(id)
+		q.Detach = true
+		if _, err := s.dial().Build(t.Context(), q, quiet()); err != nil {
+			t.Fatal(err)
+		}
+		if id == slow {
+			<-started
+		}
+	}
+	kept := func(id artifact.DerivationID) bool {
+		uses, err := s.store.Leases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range uses {
+			if slices.Contains(u.Derivations, id) {
+				return true
+			}
+		}
+		return false
+	}
+	for deadline := time.Now().Add(10 * time.Second); !kept(other); {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing keeps what waits")
+		}
+	}
+	close(goOn)
+	s.await("done")
+	if kept(slow) || kept(other) {
+		t.Error("a lease is left")
+	}
+	q := request(other)
+	q.Rebuild = []artifact.DerivationID{other}
+	done, err := s.dial().Build(t.Context(), q, quiet())
+	if err != nil || done.Problem != nil || len(done.Results) != 1 || done.Results[0].Cached || len(done.Results[0].Built) != 1 {
+		t.Errorf("built again: %+v, %v", done, err)
+	}
+}
+
 // What the caller could open is what the daemon reads: only files and pipes, and the content has to have its digest.
 func TestPut(t *testing.T) {
 	s := newSite(t, open, nil)

@@ -27,6 +27,8 @@ type View struct {
 	Dependencies []Dependency
 	// Stores are the directories of hdjail's own, the store's root and prefix: of them only Dependencies are shown.
 	Stores []string
+	// Shown is a store whose artifacts are visible at the paths that they know, below its prefix; nil for none.
+	Shown *Shown
 	// Secrets are files of the policy's never list as they exist on this host, links resolved.
 	Secrets []Secret
 	// Home is the caller's home directory, which mode log shows unless HideHome; it shows no other home.
@@ -44,6 +46,9 @@ type Path struct {
 	// Link is where a symbolic link leads, empty for anything else. What is there is shown in place of the link.
 	Link string
 }
+
+// Shown is a store with the directory that its public paths begin with.
+type Shown struct{ Root, Prefix string }
 
 // Secret is a path that stays hidden wherever the host is visible.
 type Secret struct {
@@ -107,7 +112,7 @@ func top(p string) string {
 // table plans the mounts. Entries of a later group replace those of an earlier one at the same target.
 func (v View) table(more ...mounts.Entry) (mounts.Table, error) {
 	var entries []mounts.Entry
-	for _, group := range [][]mounts.Entry{v.tree(), v.home(), v.system(), v.paths(), more} {
+	for _, group := range [][]mounts.Entry{v.tree(), v.home(), v.system(), v.paths(), v.shown(), more} {
 		for _, e := range group {
 			entries = slices.DeleteFunc(entries, func(old mounts.Entry) bool { return old.Target == e.Target })
 			entries = append(entries, e)
@@ -208,6 +213,18 @@ func (v View) paths() []mounts.Entry {
 		if p.Link == "" || v.Mode.Contains() { // the host has its own links
 			list = append(list, e)
 		}
+	}
+	return list
+}
+
+// shown has public paths with what they lead to, and nothing else of the store.
+func (v View) shown() (list []mounts.Entry) {
+	if v.Shown == nil {
+		return nil
+	}
+	for _, dir := range []string{"store", "realizations"} {
+		list = append(list, mounts.Entry{Target: path.Join(v.Shown.Prefix, dir), Kind: mounts.Bind, Source: path.Join(v.Shown.Root, dir),
+			Directory: true, Why: "artifacts of a store at another place"})
 	}
 	return list
 }

@@ -69,15 +69,15 @@ type Draft struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	// Heading says where the draft comes from, a line an element.
-	Heading      []string          `json:"heading"`
-	Sources      []Source          `json:"sources"`
-	Dependencies []string          `json:"dependencies,omitempty"`
-	Packages     []Entitled        `json:"packages"`
-	Paths        []Entitled        `json:"paths,omitempty"`
-	Environment  map[string]string `json:"environment,omitempty"`
-	Interpreter  []string          `json:"interpreter,omitempty"`
-	Script       string            `json:"script"`
-	Promises     []string          `json:"promises,omitempty"`
+	Heading      []string           `json:"heading"`
+	Sources      []Source           `json:"sources"`
+	Dependencies []string           `json:"dependencies,omitempty"`
+	Packages     []Entitled         `json:"packages"`
+	Paths        []Entitled         `json:"paths,omitempty"`
+	Environment  map[string]string  `json:"environment,omitempty"`
+	Interpreter  []string           `json:"interpreter,omitempty"`
+	Script       string             `json:"script"`
+	Promises     []artifact.Promise `json:"promises,omitempty"`
 	// Edit says what a person still has to look at.
 	Edit []string `json:"edit,omitempty"`
 	// Secrets were used, and are not proposed.

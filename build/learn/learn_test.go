@@ -233,7 +233,7 @@ func TestDerivation(t *testing.T) {
 	in := input(record("x /usr/bin/make"))
 	in.Audit.Header.Whitelist = audit.Whitelist{Requested: []string{"make", "python3", "gcc"}}
 	in.Audit.Accesses[0].Owners = []audit.Owner{{Package: "make"}}
-	in.Derivation = &artifact.Derivation{Name: "x", Version: "2", Script: "make\n", Interpreter: []string{"/usr/bin/make", "-s"}, Promises: []string{"bin/x"},
+	in.Derivation = &artifact.Derivation{Name: "x", Version: "2", Script: "make\n", Interpreter: []string{"/usr/bin/make", "-s"}, Promises: []artifact.Promise{artifact.Exists("bin/x")},
 		Environment: map[string]string{"A": "b"}, Sources: []artifact.Source{{Digest: "sha256:" + strings.Repeat("0", 64), Unpack: true},
 			{Digest: "blake3:" + strings.Repeat("1", 64), Target: "data.bin"}, {Digest: "tree:" + strings.Repeat("0", 64)}},
 		Dependencies: []artifact.Dependency{{ID: artifact.DerivationID{1}, As: "Z"}}}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"hdjail/artifact"
+	"hdjail/build/lens"
 	"hdjail/policies"
 )
 
@@ -43,7 +44,12 @@ func (l *learner) describe() {
 // fromDerivation repeats what was built.
 func (l *learner) fromDerivation(d *artifact.Derivation) {
 	l.draft.Name, l.draft.Version, l.draft.Script, l.draft.Promises = d.Name, d.Version, d.Script, d.Promises
-	l.draft.Environment = d.Environment
+	l.draft.Environment = map[string]string{}
+	for name, value := range d.Environment {
+		if t, err := lens.ParseIn(d, value); err == nil { // else it never was of a spec
+			l.draft.Environment[name] = t.String()
+		}
+	}
 	if !slices.Equal(d.Interpreter, []string{"/bin/sh", "-eu"}) {
 		l.draft.Interpreter = d.Interpreter
 	}
@@ -103,7 +109,7 @@ var defaultPath = []string{"/usr/bin", "/bin", "/usr/sbin", "/sbin"}
 func (l *learner) environment() map[string]string {
 	env := map[string]string{}
 	for name, value := range l.Environment {
-		env[name] = value
+		env[name] = lens.Escape(value)
 	}
 	byName := map[string]bool{}
 	for _, p := range l.Audit.Processes {

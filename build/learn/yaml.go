@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"hdjail/artifact"
 )
 
 // YAML is the draft as a spec, with the reasons as comments.
@@ -50,7 +52,15 @@ func (d *Draft) YAML() []byte {
 	if len(d.Promises) > 0 {
 		y.line("\npromises:")
 		for _, p := range d.Promises {
-			y.line("  - %s", scalar(p))
+			if p == artifact.Exists(p.Path) {
+				y.line("  - %s", scalar(p.Path))
+				continue
+			}
+			name := ""
+			if p.Name != "" {
+				name = ", name: " + p.Name
+			}
+			y.line("  - {path: %s, kind: %s%s}", quoted(p.Path), quoted(p.Kind), name)
 		}
 	}
 	return []byte(y.String())

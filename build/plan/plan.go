@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -18,6 +17,8 @@ type Plan struct {
 	Steps []*Step
 	// Targets are in the order in which they were asked for.
 	Targets []*Step
+	// Warnings are for the caller.
+	Warnings []string
 }
 
 // Step is one derivation of a plan, with what it takes to realize it that is no part of its identity.
@@ -31,9 +32,9 @@ type Step struct {
 	Mode   policies.Mode
 	Policy policies.Policy
 	Limits spec.Limits
-	// Matcher picks among its realizations; matcherFrom says who wants it.
-	Matcher     match.Matcher
-	matcherFrom string
+	// Matcher picks among its realizations. Chooser is its script, nil for any other matcher.
+	Matcher match.Matcher
+	Chooser *Step
 	// URLs are hints for each source, by digest.
 	URLs map[string][]string
 
@@ -73,7 +74,7 @@ func (p *Plan) Each(ctx context.Context, visit func(*Step) error) error {
 // plan merges equal derivations, settles the matchers, and sorts.
 func (r *resolution) plan(g *Graph) (*Plan, error) {
 	p, byID := &Plan{}, map[artifact.DerivationID]*Step{}
-	for i, n := range g.Nodes {
+	for i := range g.Nodes {
 		step := r.steps[i]
 		if same, known := byID[step.ID]; known {
 			maps.Copy(same.URLs, step.URLs)
@@ -81,7 +82,7 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 			continue
 		}
 		for j := range step.Dependencies {
-			step.Dependencies[j] = r.steps[n.Dependencies[j].index]
+			step.Dependencies[j] = byID[step.Dependencies[j].ID]
 			step.depth = max(step.depth, step.Dependencies[j].depth+1)
 		}
 		byID[step.ID] = step
@@ -107,33 +108,4 @@ func (p *Plan) sort() {
 	for i, step := range p.Steps {
 		step.Index = i
 	}
-}
-
-// settleMatches applies the order of precedence: the caller, the dependants, the spec itself.
-func (r *resolution) settleMatches(g *Graph, p *Plan) error {
-	stated := map[*Step]bool{}
-	for _, n := range g.Nodes {
-		if n.Spec == nil {
-			continue
-		}
-		for i, dep := range n.Spec.Dependencies {
-			step := r.steps[n.Dependencies[i].index]
-			switch {
-			case dep.Match == nil:
-				continue
-			case stated[step] && step.Matcher.String() != dep.Match.String():
-				return n.Spec.ErrorAt("dependencies", i, fmt.Errorf("matcher %q for %s, but %s wants %q", dep.Match, step.Name(),
-					step.matcherFrom, step.Matcher), "use --match to decide")
-			}
-			stated[step], step.Matcher, step.matcherFrom = true, dep.Match, n.Spec.File
-		}
-	}
-	for _, step := range p.Steps {
-		for _, key := range []string{step.Derivation.Name, step.ID.String()} {
-			if m, ok := r.Matches[key]; ok {
-				step.Matcher, step.matcherFrom = m, "the caller"
-			}
-		}
-	}
-	return nil
 }

@@ -47,8 +47,10 @@ type Resolver struct {
 	Mode policies.Mode
 	// Degraded are the degradations that the user allowed.
 	Degraded []string
-	// Matches are matchers by name or ID of a derivation, over all others.
-	Matches map[string]match.Matcher
+	// Matches count more than all other matchers; of two for one derivation the last one.
+	Matches []Override
+	// Locked are matchers of a lock file, over those that specs state.
+	Locked map[artifact.DerivationID]match.Matcher
 }
 
 // Resolve makes the plan of a graph. What a spec names wrongly is a *spec.Error at its place.
@@ -105,10 +107,11 @@ type resolution struct {
 	paths    memo[artifact.HostPath]
 	policy   memo[policies.Policy]
 	digest   memo[string]
+	choosers memo[*Step]
 }
 
 func (r *resolution) node(n *Node) (err error) {
-	step := &Step{Spec: n.Spec, URLs: map[string][]string{}, Matcher: r.standard}
+	step := &Step{Spec: n.Spec, URLs: map[string][]string{}}
 	for _, dep := range n.Dependencies {
 		step.Dependencies = append(step.Dependencies, r.steps[dep.index])
 	}
@@ -136,13 +139,22 @@ func findPolicy(digest string, degraded []string) (policies.Policy, policies.Mod
 	return policies.Policy{}, ""
 }
 
+// DescribePolicy names the shipped policy and the mode that a digest of a derivation stands for; empty when it is none of them.
+func DescribePolicy(digest string) string {
+	p, mode := findPolicy(digest, nil)
+	switch mode {
+	case "":
+		return ""
+	case policies.ModeHide:
+		return p.Name + ", mode hide or fail"
+	}
+	return p.Name + ", mode " + string(mode)
+}
+
 // spec fills in the step of a node that has one.
 func (r *resolution) spec(n *Node, step *Step) error {
 	s := n.Spec
 	step.Mode, step.Limits = s.Mode, s.Limits
-	if s.Match != nil {
-		step.Matcher, step.matcherFrom = s.Match, s.File
-	}
 	if r.Mode.Contains() || r.Mode != "" && r.target[n] {
 		step.Mode = r.Mode
 	}
@@ -151,14 +163,17 @@ func (r *resolution) spec(n *Node, step *Step) error {
 		return s.ErrorAt("policy", -1, err, "")
 	}
 	d := &step.Derivation
-	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, Version: s.Version, System: r.System, Prefix: r.Prefix,
-		Interpreter: s.Interpreter, Script: s.Script, Environment: s.Environment,
+	*d = artifact.Derivation{Layout: jail.Layout, Name: s.Name, System: r.System, Prefix: r.Prefix, Script: s.Script,
 		Policy: r.policyDigest(step.Policy, step.Mode)}
-	d.Promises = slices.Compact(slices.Sorted(slices.Values(s.Promises)))
 	if d.Dependencies, err = r.dependencies(n, step); err != nil {
 		return err
 	}
-	if d.Sources, err = r.sources(n, step); err != nil {
+	if s, err = r.expand(s, step); err != nil {
+		return err
+	}
+	d.Version, d.Interpreter, d.Environment = s.Version, s.Interpreter, s.Environment
+	d.Promises = slices.Compact(slices.SortedFunc(slices.Values(s.Promises), artifact.ComparePromises))
+	if d.Sources, err = r.sources(n, s, step); err != nil {
 		return err
 	}
 	if d.HostPaths, err = r.hostPaths(s); err != nil {
@@ -215,9 +230,10 @@ func VariableName(name string) string {
 	return upper
 }
 
-func (r *resolution) sources(n *Node, step *Step) ([]artifact.Source, error) {
+// sources identifies those of a spec whose references are replaced.
+func (r *resolution) sources(n *Node, expanded *spec.Spec, step *Step) ([]artifact.Source, error) {
 	var list []artifact.Source
-	for i, s := range n.Spec.Sources {
+	for i, s := range expanded.Sources {
 		source := artifact.Source{Digest: s.Digest(), Target: s.Target, Unpack: s.Unpack}
 		if s.Path != "" {
 			file := s.Path

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hdjail/artifact"
-	"hdjail/artifact/match"
 	"hdjail/build/spec"
 	"hdjail/hostpkgs"
 	"hdjail/jail"
@@ -66,7 +65,7 @@ script: make
 	if got := strings.Join(packages, " "); got != "dash1 gcc12 make4" { // dash owns the interpreter
 		t.Errorf("packages %s", got)
 	}
-	if diff := cmp.Diff([]string{"bin/a", "lib/b"}, d.Promises); diff != "" {
+	if diff := cmp.Diff([]artifact.Promise{artifact.Exists("bin/a"), artifact.Exists("lib/b")}, d.Promises); diff != "" {
 		t.Errorf("promises (-want +got):\n%s", diff)
 	}
 	if got := p.Targets[0].URLs[d.Sources[0].Digest]; !slices.Equal(got, []string{"http://x/y"}) {
@@ -199,59 +198,6 @@ func TestModes(t *testing.T) {
 		got, id := modes(c.file, c.mode, c.degraded...)
 		if got != c.want || (id == hide) != c.same {
 			t.Errorf("%s with mode %q: modes %s, want %s; same identity %t, want %t", c.file, c.mode, got, c.want, id == hide, c.same)
-		}
-	}
-}
-
-// named is a matcher that selects nothing; only its text matters here.
-type named string
-
-func (m named) String() string                                     { return string(m) }
-func (m named) Match([]artifact.Realization) (match.Answer, error) { return match.Answer{Need: 1}, nil }
-
-func TestMatchers(t *testing.T) {
-	dir := write(t, map[string]string{
-		"a.yaml": minimal("a") + "dependencies: [{spec: c.yaml, match: only}, {spec: b.yaml}]\n",
-		"b.yaml": minimal("b", "c.yaml"), "c.yaml": minimal("c"),
-	})
-	g, err := load(t, dir, "a.yaml", "b.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Each case goes on from the one before it.
-	matcherOfC := func(change func(a, b, c *spec.Spec, r *Resolver)) string {
-		byName := map[string]*spec.Spec{}
-		for _, n := range g.Nodes {
-			copied := *n.Spec
-			copied.Dependencies = slices.Clone(copied.Dependencies)
-			n.Spec, byName[n.Spec.Name] = &copied, &copied
-		}
-		r := newResolver()
-		change(byName["a"], byName["b"], byName["c"], r)
-		p, err := r.Resolve(t.Context(), g)
-		if err != nil {
-			return err.Error()
-		}
-		i := slices.IndexFunc(p.Steps, func(s *Step) bool { return s.Derivation.Name == "c" })
-		return p.Steps[i].Matcher.String()
-	}
-	for _, c := range []struct {
-		change func(a, b, c *spec.Spec, r *Resolver)
-		want   string
-	}{
-		{func(a, b, c *spec.Spec, r *Resolver) { a.Dependencies[0].Match = nil }, "only"},
-		{func(a, b, c *spec.Spec, r *Resolver) { c.Match = named("own") }, "own"},
-		{func(a, b, c *spec.Spec, r *Resolver) { a.Dependencies[0].Match = named("dep") }, "dep"},
-		{func(a, b, c *spec.Spec, r *Resolver) { b.Dependencies[0].Match = named("dep") }, "dep"},
-		{func(a, b, c *spec.Spec, r *Resolver) { b.Dependencies[0].Match = named("other") },
-			`matcher "dep" for c, but b.yaml wants "other"`},
-		{func(a, b, c *spec.Spec, r *Resolver) {
-			r.Matches = map[string]match.Matcher{"c": named("caller")}
-			b.Dependencies[0].Match = nil
-		}, "caller"},
-	} {
-		if got := matcherOfC(c.change); !strings.HasSuffix(got, c.want) {
-			t.Errorf("matcher %s, want %s", got, c.want)
 		}
 	}
 }

@@ -29,6 +29,8 @@ type Recorder struct {
 	Owners func(ctx context.Context) (observe.Owners, error)
 	// Rules are those of the site.
 	Rules []policies.PathRule
+	// Degraded are the degradations that the user has allowed and the host needs.
+	Degraded []string
 	// System and Kernel name the machine.
 	System, Kernel string
 }
@@ -143,10 +145,10 @@ func (r *Record) Finish(name string, mode policies.Mode, result jail.Result) (er
 	if result.Stopped != "" {
 		r.log.Event(stopEvent(result.Stopped), "", "")
 	}
-	h := audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), PolicyDigest: r.subject.View.Policy.Digest(mode, nil),
+	h := audit.Header{Name: name, Derivation: r.subject.Derivation, Mode: string(mode), PolicyDigest: r.subject.View.Policy.Digest(mode, r.recorder.Degraded),
 		System: r.recorder.System, Kernel: r.recorder.Kernel, Start: r.started.UTC(), Duration: result.Wall, Exit: result.Exit,
 		Command: r.subject.Command, Whitelist: r.subject.Whitelist,
-		Enforced: audit.Enforced(result.Enforced)}
+		Enforced: audit.Enforced(result.Enforced), Degradations: r.recorder.Degraded}
 	if r.Header, err = r.log.Header(h); err != nil {
 		return err
 	}

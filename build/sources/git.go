@@ -40,8 +40,13 @@ func (s *Store) clone(ctx context.Context, d Digest, u *url.URL) error {
 	}
 	_, err = s.keepTree(ctx, w, func(t *unpack.Tree) error { return g.export(ctx, d.Hex, t) },
 		func(content artifact.TreeDigest) (Digest, error) {
-			// The commit says nothing about our copy of its tree, so the digest of that is noted before it gets its name.
-			return d, s.root.WriteFile(d.path()+".digest", []byte(content.String()+"\n"), 0o644)
+			// The commit says nothing about our copy of its tree, so the digest of that is noted before it gets its name. Another
+			// process may have been faster, and its note must not be cut off by us.
+			note := w.name + "/digest"
+			if err := s.root.WriteFile(note, []byte(content.String()+"\n"), 0o644); err != nil {
+				return d, err
+			}
+			return d, s.root.Rename(note, d.path()+".digest")
 		})
 	return err
 }

@@ -231,7 +231,9 @@ func TestAddLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := filepath.Join(s.dir, partial, workPrefix+"dead")
+	gone := s.holder
+	gone.Start++
+	dead := filepath.Join(s.dir, partial, gone.TempName())
 	if err := errors.Join(os.MkdirAll(dead+"/tree/x", 0o755), os.Chmod(dead+"/tree", 0o555)); err != nil {
 		t.Fatal(err)
 	}

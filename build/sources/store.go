@@ -70,7 +70,7 @@ type Store struct {
 	holder lease.Holder
 }
 
-// Open opens the sources of the store at o.Root, making their directory when there is none. The caller calls Close.
+// Open opens the sources of the store at o.Root, making their directory when there is none, and removes what dead processes left. The caller calls Close.
 func Open(o Options) (*Store, error) {
 	o.defaults()
 	s := &Store{o: o, dir: filepath.Join(o.Root, "sources")}
@@ -93,6 +93,7 @@ func Open(o Options) (*Store, error) {
 			return nil, fmt.Errorf("open sources: %w", err)
 		}
 	}
+	s.sweep()
 	return s, nil
 }
 

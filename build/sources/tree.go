@@ -12,62 +12,39 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/tree"
 	"hdjail/build/sources/unpack"
 )
 
-// workDir is a directory below partial/ for one job. The lock on it tells the living from those that a crash left.
+// workDir is a directory below partial/ for one job. Its name tells the living from those that a crash left.
 type workDir struct {
 	s    *Store
 	name string
-	f    *os.File
 }
 
-const workPrefix = "work-"
-
-// newWork makes a work directory and removes those of jobs that died.
+// newWork makes a work directory.
 func (s *Store) newWork() (*workDir, error) {
-	s.sweep()
-	for {
-		path, err := os.MkdirTemp(filepath.Join(s.dir, partial), workPrefix)
-		if err != nil {
-			return nil, fmt.Errorf("make work directory: %w", err)
-		}
-		w := &workDir{s: s, name: partial + "/" + filepath.Base(path)}
-		if w.f, err = s.root.Open(w.name); err != nil {
-			continue // another's sweep was faster than the lock
-		}
-		if unix.Flock(int(w.f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && s.current(w.f, w.name) {
-			return w, nil
-		}
-		w.f.Close()
+	w := &workDir{s: s, name: partial + "/" + s.holder.TempName()}
+	if err := s.root.Mkdir(w.name, 0o700); err != nil {
+		return nil, fmt.Errorf("make work directory: %w", err)
 	}
+	return w, nil
 }
 
 func (w *workDir) path() string { return filepath.Join(w.s.dir, w.name) }
 
-func (w *workDir) remove() {
-	w.s.removeWork(filepath.Base(w.name))
-	w.f.Close()
-}
+func (w *workDir) remove() { w.s.removeWork(filepath.Base(w.name)) }
 
+// sweep removes the work directories and locks of dead processes of this machine. What cannot be removed is swept later.
 func (s *Store) sweep() {
-	entries, err := fs.ReadDir(s.root.FS(), partial)
-	if err != nil {
-		return
-	}
+	entries, _ := fs.ReadDir(s.root.FS(), partial)
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), workPrefix) {
-			continue
-		}
-		name := partial + "/" + e.Name()
-		if f, err := s.root.Open(name); err == nil {
-			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-				s.removeWork(e.Name())
-			}
-			f.Close()
+		if e.IsDir() && s.holder.Abandoned(e.Name()) {
+			s.removeWork(e.Name())
 		}
 	}
+	_ = lease.Sweep(filepath.Join(s.dir, partial), s.holder)
 }
 
 // removeWork deletes a work directory. What cannot be deleted is swept later.
@@ -76,16 +53,6 @@ func (s *Store) removeWork(name string) {
 		_ = tree.Remove(dir, name)
 		dir.Close()
 	}
-}
-
-// current reports whether path still leads to f.
-func (s *Store) current(f *os.File, path string) bool {
-	held, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := s.root.Lstat(path)
-	return err == nil && os.SameFile(held, named)
 }
 
 // keepTree lets fill write a tree and stores it, read-only, under the digest that call gives it.

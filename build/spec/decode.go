@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"hdjail/artifact"
 	"hdjail/policies"
 )
 
@@ -19,16 +20,22 @@ func Parse(file string, text []byte) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spec{File: file, text: text, Interpreter: []string{"/bin/sh", "-eu"}, Policy: DefaultPolicy,
+	return (&decoder{file: file, text: text}).spec(root)
+}
+
+func (d *decoder) spec(root node) (*Spec, error) {
+	s := &Spec{File: d.file, text: d.text, Interpreter: []string{"/bin/sh", "-eu"}, Policy: DefaultPolicy,
 		Mode: policies.ModeHide, Network: "none"}
-	d := &decoder{file: file, text: text, places: make([]place, 0, 16)}
+	d.places = make([]place, 0, 16)
 	if root.kind == isNull {
 		d.fail(root, "spec is empty", "a spec begins with `hdjail: 1`")
 	}
 	readMapping(d, "", root, specFields, s)
-	s.places = d.places
 	if d.err != nil {
 		return nil, d.err
+	}
+	if s.places = d.places; d.references {
+		s.root = &root
 	}
 	return s, nil
 }
@@ -43,7 +50,7 @@ type field[T any] struct {
 var specFields = []field[Spec]{
 	{"hdjail", true, func(d *decoder, n node, s *Spec) { s.Format = d.format(n) }},
 	{"name", true, func(d *decoder, n node, s *Spec) { s.Name = d.name(n) }},
-	{"version", false, func(d *decoder, n node, s *Spec) { s.Version = d.name(n) }},
+	{"version", false, func(d *decoder, n node, s *Spec) { s.Version = d.version(n) }},
 	{"sources", false, func(d *decoder, n node, s *Spec) { s.Sources = readList(d, "sources", n, (*decoder).source) }},
 	{"dependencies", false, func(d *decoder, n node, s *Spec) {
 		s.Dependencies = readList(d, "dependencies", n, (*decoder).dependency)
@@ -52,7 +59,7 @@ var specFields = []field[Spec]{
 	{"environment", false, func(d *decoder, n node, s *Spec) { s.Environment = d.environment(n) }},
 	{"interpreter", false, func(d *decoder, n node, s *Spec) { s.Interpreter = d.interpreter(n) }},
 	{"script", true, func(d *decoder, n node, s *Spec) { s.Script = d.nonempty(n) }},
-	{"promises", false, func(d *decoder, n node, s *Spec) { s.Promises = readList(d, "promises", n, (*decoder).promise) }},
+	{"promises", false, func(d *decoder, n node, s *Spec) { s.Promises = d.promises(n) }},
 	{"policy", false, func(d *decoder, n node, s *Spec) { s.Policy = d.name(n) }},
 	{"mode", false, func(d *decoder, n node, s *Spec) { s.Mode = d.mode(n) }},
 	{"network", false, func(d *decoder, n node, s *Spec) { s.Network = d.network(n) }},
@@ -86,6 +93,12 @@ var dependencyFields = []field[Dependency]{
 	{"many", false, func(d *decoder, n node, dep *Dependency) { dep.Many = d.bool(n) }},
 }
 
+var promiseFields = []field[artifact.Promise]{
+	{"path", true, func(d *decoder, n node, p *artifact.Promise) { p.Path = d.promisePath(n) }},
+	{"kind", false, func(d *decoder, n node, p *artifact.Promise) { p.Kind = d.promiseKind(n) }},
+	{"name", false, func(d *decoder, n node, p *artifact.Promise) { p.Name = d.name(n) }},
+}
+
 var hostPathFields = []field[HostPath]{
 	{"path", true, func(d *decoder, n node, p *HostPath) { p.Path = d.hostPathText(n) }},
 	{"id", false, func(d *decoder, n node, p *HostPath) { p.ID = d.name(n) }},
@@ -98,6 +111,7 @@ var limitFields = []field[Limits]{
 	{"wall", false, func(d *decoder, n node, l *Limits) { l.Wall = d.duration(n) }},
 	{"silence", false, func(d *decoder, n node, l *Limits) { l.Silence = d.duration(n) }},
 	{"output", false, func(d *decoder, n node, l *Limits) { l.Output = d.size(n) }},
+	{"files", false, func(d *decoder, n node, l *Limits) { l.Files = d.count(n) }},
 	{"log", false, func(d *decoder, n node, l *Limits) { l.Log = d.size(n) }},
 }
 
@@ -195,6 +209,27 @@ func (d *decoder) dependency(n node) Dependency {
 	return dep
 }
 
+func (d *decoder) promises(n node) []artifact.Promise {
+	list := readList(d, "promises", n, (*decoder).promise)
+	for i, p := range list {
+		same := func(q artifact.Promise) bool { return p.Name != "" && q.Name == p.Name }
+		if d.err == nil && slices.ContainsFunc(list[:i], same) {
+			d.fail(n.values[i], fmt.Sprintf("a second promise is called %s", p.Name), "")
+		}
+	}
+	return list
+}
+
+func (d *decoder) promise(n node) artifact.Promise {
+	p := artifact.Promise{Kind: artifact.PromiseExists}
+	if n.kind == isString {
+		p.Path = d.promisePath(n)
+		return p
+	}
+	readMapping(d, "promises", n, promiseFields, &p)
+	return p
+}
+
 func (d *decoder) hostPath(n node) HostPath {
 	if n.kind == isString {
 		return HostPath{Path: d.hostPathText(n)}
@@ -217,7 +252,11 @@ func (d *decoder) environment(n node) map[string]string {
 		if slices.Contains(reserved, name) {
 			d.fail(key, fmt.Sprintf("variable %s is set by the jail", name), "")
 		}
-		env[name] = d.scalar(n.values[i])
+		d.place("environment."+name, -1, n.values[i])
+		value := n.values[i]
+		value.text = d.scalar(value)
+		d.refer(&value, later)
+		env[name] = value.text
 		if d.err != nil {
 			return nil
 		}
@@ -239,8 +278,18 @@ func (d *decoder) interpreter(n node) []string {
 	} else {
 		command = strings.Fields(d.nonempty(n))
 	}
+	pending := false
+	for i := range command {
+		word := n
+		if n.kind == isSequence {
+			word = n.values[i]
+		}
+		word.text = command[i]
+		pending = d.refer(&word, self) && i == 0 || pending
+		command[i] = word.text
+	}
 	switch {
-	case d.err != nil:
+	case d.err != nil || pending:
 	case len(command) == 0:
 		d.fail(n, "interpreter is empty", "")
 	case !path.IsAbs(command[0]) || path.Clean(command[0]) != command[0]:

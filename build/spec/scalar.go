@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path"
@@ -13,6 +14,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/match"
+	"hdjail/build/lens"
 	"hdjail/policies"
 )
 
@@ -23,7 +25,10 @@ type decoder struct {
 	places []place
 	// visits bounds what aliases can multiply.
 	visits int
-	err    error
+	// values answers for references; nil when the spec is read for the first time. references tells that there are some.
+	values     lens.Values
+	references bool
+	err        error
 }
 
 func (d *decoder) fail(n node, message, help string) {
@@ -112,6 +117,13 @@ func (d *decoder) name(n node) string {
 	return text
 }
 
+func (d *decoder) version(n node) string {
+	if n.kind == isString && d.refer(&n, never) {
+		return n.text
+	}
+	return d.name(n)
+}
+
 // validName reports whether text is a full match of [A-Za-z0-9_+-][A-Za-z0-9_+.-]* and fits into a file name.
 func validName(text string) bool {
 	const longest = 100
@@ -171,7 +183,11 @@ func (d *decoder) url(n node) string {
 
 // relative reads a path that stays below a directory, and cleans it.
 func (d *decoder) relative(n node, what string) string {
-	text := d.nonempty(n)
+	n.text = d.nonempty(n)
+	if d.refer(&n, never) {
+		return n.text
+	}
+	text := n.text
 	switch {
 	case d.err != nil:
 	case path.IsAbs(text):
@@ -189,14 +205,19 @@ func (d *decoder) target(n node) string {
 	return ""
 }
 
-func (d *decoder) promise(n node) string {
-	if n.kind == isMapping {
-		d.fail(n, "promises with a kind are not supported", "name the path alone")
-		return ""
-	}
+func (d *decoder) promisePath(n node) string {
 	text := d.relative(n, "promise")
 	if d.err == nil && text == "." {
 		d.fail(n, "promise names no path", "")
+	}
+	return text
+}
+
+func (d *decoder) promiseKind(n node) string {
+	text := d.nonempty(n)
+	var wrong *artifact.MalformedError
+	if err := (artifact.Promise{Path: "a", Kind: text}).Check(); d.err == nil && errors.As(err, &wrong) {
+		d.fail(n, wrong.Reason, "there are exists, elf, exec, nonempty, sha256=DIGEST and soname=NAME")
 	}
 	return text
 }
@@ -290,18 +311,27 @@ func (d *decoder) positive(n node) float64 {
 var units = map[string]float64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 	"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
+// ParseSize reads a number of bytes, at least 1, and says whether the text is one.
+func ParseSize(text string) (Size, bool) {
+	digits := strings.TrimRight(text, "BKMGTik ")
+	unit, known := units[strings.TrimSpace(text[len(digits):])]
+	value, err := strconv.ParseFloat(digits, 64)
+	bytes := value * unit
+	if err != nil || !known || !(bytes >= 1 && bytes < math.MaxInt64) {
+		return 0, false
+	}
+	return Size(bytes), true
+}
+
 func (d *decoder) size(n node) Size {
 	if !d.want(n, isString, isNumber) {
 		return 0
 	}
-	digits := strings.TrimRight(n.text, "BKMGTik ")
-	unit, known := units[strings.TrimSpace(n.text[len(digits):])]
-	value, err := strconv.ParseFloat(digits, 64)
-	if bytes := value * unit; err == nil && known && bytes >= 1 && bytes < math.MaxInt64 {
-		return Size(bytes)
+	size, ok := ParseSize(n.text)
+	if !ok {
+		d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
 	}
-	d.fail(n, fmt.Sprintf("%q is no size", n.text), "write 512, 64KiB or 2GiB")
-	return 0
+	return size
 }
 
 // duration reads a number of seconds or Go's form, 1h30m.

@@ -16,6 +16,7 @@ import (
 	"github.com/invopop/jsonschema"
 	checker "github.com/santhosh-tekuri/jsonschema/v6"
 
+	"hdjail/artifact"
 	"hdjail/artifact/match"
 	"hdjail/policies"
 	"hdjail/profile/links"
@@ -35,6 +36,7 @@ func generate(t *testing.T) []byte {
 		reflect.TypeFor[time.Duration]():         either(number, text(`^[0-9.]+(ns|us|µs|ms|s|m|h)([0-9.]+(ns|us|µs|ms|s|m|h))*$`)),
 		reflect.TypeFor[policies.Mode]():         {Type: "string", Enum: []any{"off", "log", "hide", "fail"}},
 		reflect.TypeFor[*match.Matcher]().Elem(): text(""),
+		reflect.TypeFor[artifact.Promise]():      promiseSchema(),
 		reflect.TypeFor[links.Globs]():           {Items: &jsonschema.Schema{Type: "string"}}, // its tag says string or array
 		reflect.TypeFor[map[string]string]():     {Type: "object", PropertyNames: text(`^[A-Za-z_][A-Za-z0-9_]*$`), AdditionalProperties: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}},
 	}
@@ -65,10 +67,11 @@ func generate(t *testing.T) []byte {
 	}
 	replace(s, "hdjail", &jsonschema.Schema{Const: Format})
 	replace(s, "network", &jsonschema.Schema{Const: "none"})
-	replace(s, "interpreter", either(text("^/"), strings))
+	replace(s, "interpreter", either(text(`^(/|\$\{)`), strings))
 	for _, key := range []string{"name", "version", "policy"} {
 		replace(s, key, name)
 	}
+	replace(s, "version", either(text(`^([A-Za-z0-9_+-][A-Za-z0-9_+.-]*|.*\$\{.*)$`), &jsonschema.Schema{Type: "number"}))
 	at(s, "script").MinLength = new(uint64(1))
 	source, dependency, path := at(s, "sources").Items, at(s, "dependencies").Items, at(at(s, "host"), "paths")
 	replace(source, "sha256", text("^[0-9a-fA-F]{64}$"))
@@ -85,6 +88,15 @@ func generate(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return append(data, '\n')
+}
+
+// promiseSchema is a path, or a mapping.
+func promiseSchema() *jsonschema.Schema {
+	object := &jsonschema.Schema{Type: "object", Required: []string{"path"}, AdditionalProperties: jsonschema.FalseSchema, Properties: jsonschema.NewProperties()}
+	object.Properties.Set("path", &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))})
+	object.Properties.Set("kind", &jsonschema.Schema{Type: "string", Pattern: `^(exists|elf|exec|nonempty|sha256=[0-9a-f]{64}|soname=[^/]+)$`})
+	object.Properties.Set("name", &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z0-9_+-][A-Za-z0-9_+.-]*$`})
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string", MinLength: new(uint64(1))}, object}}
 }
 
 func exactlyOne(keys ...string) []*jsonschema.Schema {
@@ -131,6 +143,7 @@ func TestSchema(t *testing.T) {
 		"sources":      {names(sourceFields), keys(reflect.TypeFor[Source]())},
 		"dependencies": {names(dependencyFields), keys(reflect.TypeFor[Dependency]())},
 		"host.paths":   {names(hostPathFields), keys(reflect.TypeFor[HostPath]())},
+		"promises":     {names(promiseFields), keys(reflect.TypeFor[artifact.Promise]())},
 		"limits":       {names(limitFields), keys(reflect.TypeFor[Limits]())},
 		"links":        {names(ruleFields), keys(reflect.TypeFor[links.Rule]())},
 	} {
@@ -175,7 +188,7 @@ func TestSchemaAgrees(t *testing.T) {
 		good + "dependancies: []\n": false, "hdjail: 2\nname: x\nscript: a\n": false, "name: x\nscript: a\n": false,
 		good + "sources: [{urls: [a:b]}]\n": false, good + "sources: [{path: a, git: b}]\n": false, good + "mode: strict\n": false,
 		good + "limits: {memory: 2 gigs}\n": false, good + "host: {paths: [opt]}\n": false, good + "environment: {A-B: c}\n": false,
-		good + "dependencies: [{as: A}]\n": false, good + "promises: bin/x\n": false, "hdjail: 1\nname: a/b\nscript: a\n": false}
+		good + "dependencies: [{as: A}]\n": false, good + "promises: bin/x\n": false, good + "promises: [{path: a, kind: soname=libz.so.1, name: z}, b]\n": true, good + "promises: [{path: a, kind: odd}]\n": false, "hdjail: 1\nname: a/b\nscript: a\n": false}
 	for _, file := range examples {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -3,6 +3,7 @@ package spec
 import (
 	"time"
 
+	"hdjail/artifact"
 	"hdjail/artifact/match"
 	"hdjail/jail"
 	"hdjail/policies"
@@ -13,7 +14,8 @@ import (
 const Format = 1
 
 // Spec is one build as a person describes it. Parse makes it; everything in it is checked, and absent keys have their
-// defaults. It is read-only afterwards, so goroutines may share it.
+// defaults. Texts with references are as they were written; Expand makes a Spec without. It is read-only afterwards, so
+// goroutines may share it.
 type Spec struct {
 	// File is the name that Parse was given, for messages.
 	File   string `json:"-"`
@@ -24,26 +26,30 @@ type Spec struct {
 	Sources      []Source     `json:"sources,omitempty"`
 	Dependencies []Dependency `json:"dependencies,omitempty"`
 	Host         Host         `json:"host,omitzero"`
-	// Environment is what the script gets besides the variables of every jail. Numbers and booleans are kept as typed.
+	// Environment is what the script gets besides the variables of every jail. Numbers and booleans are kept as typed. Values
+	// may hold references, ${...}; $$ is a dollar sign.
 	Environment map[string]string `json:"environment,omitempty"`
-	// Interpreter is the command that Script is given to, as the path of a file. Its first word is an absolute path.
+	// Interpreter is the command that Script is given to, as the path of a file. Its first word is an absolute path. Words may
+	// hold references.
 	Interpreter []string `json:"interpreter,omitempty"`
 	Script      string   `json:"script"`
-	// Promises are relative paths that every result has.
-	Promises []string `json:"promises,omitempty"`
+	// Promises are what every result has. No two have one name.
+	Promises []artifact.Promise `json:"promises,omitempty"`
 	// Policy is the name of a shipped policy.
 	Policy string        `json:"policy,omitempty"`
 	Mode   policies.Mode `json:"mode,omitempty"`
 	// Network is "none".
 	Network string `json:"network,omitempty"`
 	Limits  Limits `json:"limits,omitzero"`
-	// Match picks among the realizations of this spec; nil for the default.
+	// Match picks among the realizations of this spec, like latest, clean|some(3) or best(score.txt); nil for only.
 	Match match.Matcher `json:"match,omitempty"`
 	// Links say how the artifact is linked into profiles; nil for all of it.
 	Links []links.Rule `json:"links,omitempty"`
 
 	text   []byte
 	places []place
+	// root is the whole text when it has references, else nil.
+	root *node
 }
 
 // Source is one input. Exactly one of SHA256, BLAKE3 (64 lower-case hexadecimal digits), Git (40) and Path is set.
@@ -83,7 +89,7 @@ type Dependency struct {
 	ID string `json:"id,omitempty"`
 	// As is the NAME of $NAME_DIR and $NAME_ID; empty for one made from the dependency's name.
 	As string `json:"as,omitempty"`
-	// Match is the matcher that this dependant wants; nil for none.
+	// Match is the matcher that this dependant wants, like latest or best(score.txt, top 10); nil for none.
 	Match match.Matcher `json:"match,omitempty"`
 	// Many mounts every selected realization, below /deps/NAME.
 	Many bool `json:"many,omitempty"`
@@ -111,6 +117,7 @@ type Limits struct {
 	Wall    time.Duration `json:"wall,omitempty"`
 	Silence time.Duration `json:"silence,omitempty"`
 	Output  Size          `json:"output,omitempty"`
+	Files   int64         `json:"files,omitempty"`
 	Log     Size          `json:"log,omitempty"`
 }
 
@@ -126,6 +133,7 @@ func (l Limits) Over(defaults jail.Limits) jail.Limits {
 	set(&merged.Wall, l.Wall)
 	set(&merged.Silence, l.Silence)
 	set(&merged.Output, int64(l.Output))
+	set(&merged.Files, l.Files)
 	set(&merged.Log, int64(l.Log))
 	return merged
 }
@@ -156,7 +164,5 @@ func (s *Spec) ErrorAt(key string, index int, err error, help string) *Error {
 			at = p.at
 		}
 	}
-	located := newError(s.File, s.text, at, err.Error(), help)
-	located.Err = err
-	return located
+	return newError(s.File, s.text, at, err.Error(), help).because(err)
 }

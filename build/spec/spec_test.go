@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"hdjail/artifact"
 	"hdjail/artifact/match"
 	"hdjail/jail"
 	"hdjail/policies"
@@ -40,7 +41,7 @@ interpreter: /bin/bash -eu
 script: |
   ./configure
   make
-promises: [lib/libpng.so, ./include//png.h]
+promises: [lib/libpng.so, ./include//png.h, {path: bin/png, kind: exec, name: tool}]
 policy: default
 mode: log
 network: none
@@ -73,7 +74,7 @@ func TestParse(t *testing.T) {
 		Host:         Host{Packages: []string{"gcc", "libc6:i386"}, Paths: []HostPath{{Path: "/opt/cc"}, {Path: "/opt/lic", ID: "v7"}}},
 		Environment:  map[string]string{"CFLAGS": "-O2", "LEVEL": "3", "DEBUG": "true", "RATIO": "1.50", "EMPTY": ""},
 		Interpreter:  []string{"/bin/bash", "-eu"}, Script: "./configure\nmake\n",
-		Promises: []string{"lib/libpng.so", "include/png.h"}, Policy: "default", Mode: policies.ModeLog, Network: "none",
+		Promises: []artifact.Promise{artifact.Exists("lib/libpng.so"), artifact.Exists("include/png.h"), {Path: "bin/png", Kind: "exec", Name: "tool"}}, Policy: "default", Mode: policies.ModeLog, Network: "none",
 		Limits: Limits{Memory: 2 << 30, Pids: 100, CPU: 1.5, Wall: 2 * time.Hour, Silence: 90 * time.Second, Output: 10e6, Log: 1 << 20},
 		Match:  only,
 		Links:  []links.Rule{{Select: links.Globs{"bin/*"}, Prefix: &prefix, Target: &target, Exclude: links.Globs{"bin/x"}}},
@@ -222,7 +223,13 @@ func TestErrors(t *testing.T) {
 		{"absolute promise", with("promises: [bin/a, /bin/x]\n")},
 		{"promise with dots", with("promises: [../x]\n")},
 		{"promise of all", with("promises: [.]\n")},
-		{"typed promise", with("promises: [{path: a, kind: elf}]\n")},
+		{"kind of promise", with("promises: [{path: a, kind: fine}]\n")},
+		{"promised digest", with("promises: [{path: a, kind: sha256=abc}]\n")},
+		{"promise without path", with("promises: [{kind: elf}]\n")},
+		{"typed promise with dots", with("promises: [{path: a/../../b, kind: elf}]\n")},
+		{"promises of one name", with("promises: [{path: a, name: x}, {path: b, name: x}]\n")},
+		{"matcher", with("match: newest\n")},
+		{"matcher of a dependency", with("dependencies: [{spec: a, match: some(0)}]\n")},
 		{"unknown mode", with("mode: strict\n")},
 		{"network", with("network: host\n")},
 		{"bad size", with("limits: {memory: 2 gigs}\n")},

@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
 	"hdjail/artifact"
+	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
 	"hdjail/build"
@@ -36,14 +38,18 @@ type app struct {
 	// processors is how many this process may use.
 	processors int
 
-	// storeRoot is --store; offline and mirrors are those of the verb.
-	storeRoot string
-	offline   bool
-	mirrors   []string
+	// storeRoot and prefix are --store and --prefix; offline and mirrors are those of the verb.
+	storeRoot, prefix string
+	offline           bool
+	mirrors           []string
+	// degraded are the degradations that the caller has allowed and this host needs.
+	degraded []string
 	// uids are those that root's builds run as; zero for the usual ones.
 	uids policies.UIDRange
 
-	openStore  *store.Store
+	openStore *store.Store
+	// served tells that openStore is a daemon's, and read only.
+	served     bool
 	openHost   *hostpkgs.Host
 	openSource *sources.Store
 	openRunner *container.Runner
@@ -81,8 +87,17 @@ func (a *app) defaultStore() string {
 	return filepath.Join(a.home, ".local/share/hdjail")
 }
 
-// store opens the store, and makes it if there is none.
-func (a *app) store() (*store.Store, error) { return a.storeWith(store.Options{Now: a.now}) }
+// store opens the store, and makes it if there is none. It sweeps what killed processes left, none of which is in our way.
+func (a *app) store() (*store.Store, error) {
+	opened := a.openStore != nil
+	s, err := a.storeWith(store.Options{Now: a.now, Release: container.RemoveGroups})
+	if err == nil && !opened {
+		if _, err := s.Sweep(context.Background()); err != nil {
+			a.out.warn("%v", err)
+		}
+	}
+	return s, err
+}
 
 // storeToRead opens the store for a verb that only reads, so it may be another user's.
 func (a *app) storeToRead() (*store.Store, error) {
@@ -100,7 +115,17 @@ func (a *app) storeWith(o store.Options) (*store.Store, error) {
 	if root == "" {
 		return nil, usagef("no home directory to keep the store in", "name one with --store DIR or HDJAIL_STORE")
 	}
+	var err error
+	a.openStore, err = a.storeAt(root, o)
+	return a.openStore, err
+}
+
+// storeAt opens the store at root, whatever --store says.
+func (a *app) storeAt(root string, o store.Options) (*store.Store, error) {
 	root = a.absolute(root)
+	if a.prefix != "" {
+		o.Prefix = a.absolute(a.prefix)
+	}
 	s, err := store.Open(root, o)
 	if _, missing := os.Lstat(root); err != nil && o.ReadOnly && errors.Is(missing, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no store at %q yet: %w", root, missing)
@@ -108,7 +133,6 @@ func (a *app) storeWith(o store.Options) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.openStore = s
 	a.onClose(s.Close)
 	return s, nil
 }
@@ -141,7 +165,14 @@ func (a *app) hostConfig() (c hostpkgs.Config, err error) {
 		return c, err
 	}
 	database, err := openDatabase()
-	return hostpkgs.Config{Database: database, Dir: s.HostDir(),
+	if err != nil {
+		return c, err
+	}
+	self, err := lease.Self()
+	if err != nil {
+		return c, err
+	}
+	return hostpkgs.Config{Database: database, Dir: s.HostDir(), TempName: self.TempName, Abandoned: self.Abandoned,
 		Digest: func(ctx context.Context, dir string) (string, error) {
 			digest, err := tree.DigestPath(ctx, dir)
 			return digest.String(), err
@@ -221,13 +252,6 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 	if a.uids.Count > 0 {
 		o.FirstUID, o.UIDs = a.uids.First, a.uids.Count
 	}
-	s, err := a.store()
-	if err != nil {
-		return nil, errors.Join(err, program.Close())
-	}
-	if _, err := s.Sweep(context.Background()); err != nil { // what a killed process left; none of it can be in our way
-		a.out.warn("%v", err)
-	}
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
 			return nil, errors.Join(err, program.Close())
@@ -236,6 +260,7 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 	if o.Observer, err = chosenObserver(); err != nil {
 		return nil, err
 	}
+	o.HostNetwork = slices.Contains(a.degraded, degradedNetwork)
 	o.Warn = func(text string) { a.out.warn("%s", text) }
 	if a.openRunner, err = container.New(o); err != nil {
 		return nil, err

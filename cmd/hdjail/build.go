@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,10 +22,15 @@ import (
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", Usage: "build in `MODE`: hide or fail for all builds, log or off for the named ones only"},
-		&cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`"},
+		matchFlag(),
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
+		allowDegradedFlag(),
 		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
 	}
+}
+
+func matchFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "match", Usage: "choose among the realizations of NAME: `NAME=MATCHER`; the last one counts"}
 }
 
 // request reads the plan's flags.
@@ -34,6 +38,9 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 	r.targets = targets
 	if c.IsSet("jobs") && c.Int("jobs") < 1 {
 		return r, usagef(fmt.Sprintf("--jobs is %d", c.Int("jobs")), "write 1 or more, or leave it out for as many as processors")
+	}
+	if err := a.allowDegraded(c.StringSlice("allow-degraded")); err != nil {
+		return r, err
 	}
 	a.offline, a.mirrors = c.Bool("offline"), c.StringSlice("mirror")
 	for i, m := range a.mirrors {
@@ -46,15 +53,18 @@ func (a *app) request(c *cli.Context, targets []string) (r request, err error) {
 			return r, usagef(err.Error(), "there are hide, fail, log and off")
 		}
 	}
-	r.matches, err = parseMatches(c.StringSlice("match"))
+	r.matches, err = a.parseMatches(c.StringSlice("match"))
 	return r, err
 }
 
 // buildFlags say how a plan is realized.
 func buildFlags() []cli.Flag {
 	return append(planFlags(),
-		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors"},
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors; at most 4 on a login node"},
 		&cli.BoolFlag{Name: "keep-going", Aliases: []string{"k"}, Usage: "go on with what depends on no failed build"},
+		optionalFlag{&cli.GenericFlag{Name: "rebuild", Value: &rebuildFlag{}, Usage: "build the targets again, or with --rebuild=NAME that dependency"}},
+		&cli.BoolFlag{Name: "realized-only", Usage: "build nothing; fail if something is missing"},
+		&cli.DurationFlag{Name: "failure-ttl", Usage: "report a failure of the last `TIME` again, and do not run the build", DefaultText: "never"},
 		&cli.BoolFlag{Name: "keep-failed", Usage: "keep what a failed build left"},
 		&cli.StringFlag{Name: "events", Usage: "write what happens to `FILE|fd:N`, as NDJSON"},
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
@@ -66,12 +76,15 @@ func buildFlags() []cli.Flag {
 func buildCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build specs, and what they depend on", ArgsUsage: "[SPEC|ID...]",
-		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\nhdjail build --json --events fd:3 . 3>events",
+		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\n" +
+			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
 		Flags: append(append(buildFlags(), daemonFlags()...), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
+			&cli.BoolFlag{Name: "locked", Usage: "hold all to the lock file: its derivations, host packages and results; without an argument, its roots"},
+			lockFileFlag(),
 			&cli.StringFlag{Name: "out-link", Aliases: []string{"o"}, Usage: "make a symbolic `LINK` to the result"},
 		),
 		Action: func(c *cli.Context) error {
@@ -92,36 +105,12 @@ func buildCommand(a *app) *cli.Command {
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
-			if err == nil && c.String("out-link") != "" && !c.Bool("detach") {
-				err = a.outLink(c.String("out-link"), results[0])
+			if err == nil && c.String("out-link") != "" && len(results) > 0 {
+				err = a.outLink(c, results[0])
 			}
 			return err
 		},
 	}
-}
-
-// build has the targets built, by the daemon if there is one; done tells that there is nothing to print.
-func (a *app) build(c *cli.Context, r request) (results []build.Result, done bool, err error) {
-	d, err := a.daemon(c)
-	if err != nil {
-		return nil, true, err
-	}
-	if d != nil {
-		results, err = a.buildRemotely(c, d, r)
-		return results, false, err
-	}
-	if c.Bool("detach") {
-		return nil, true, usagef("there is no daemon to leave the build to", "leave out --detach")
-	}
-	p, err := a.plan(c.Context, r)
-	if err != nil {
-		return nil, true, err
-	}
-	if c.Bool("dry-run") {
-		return nil, true, a.dryRun(c.Context, p, c.Bool("json"))
-	}
-	results, err = a.realize(c, p)
-	return results, false, err
 }
 
 // result is one target that was realized, as it is printed.
@@ -136,28 +125,29 @@ type result struct {
 }
 
 // realize gives every step of the plan a realization, and returns those of the targets that have one, in their order. If
-// something has to be built, this process may be replaced by a copy that starts over, before anything is printed.
-func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
+// something has to be built, this process may be replaced by a copy that starts over, before anything is printed. With keep,
+// no collection removes them before this process ends.
+func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, error) {
 	b, err := a.builder()
 	if err != nil {
 		return nil, err
 	}
-	b.KeepFailed, b.LockWait, b.Strict = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict")
+	b.KeepFailed, b.LockWait, b.Strict, b.FailureTTL = c.Bool("keep-failed"), c.Duration("lock-timeout"), c.Bool("strict"), c.Duration("failure-ttl")
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
-	options := build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going")}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	options, err := buildOptions(c, p)
 	if err != nil {
 		return nil, err
 	}
-	if missing(results) {
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return nil, err
-		}
-	} else if c.String("events") == "" && c.String("progress") == "auto" {
-		return targets(p, results), nil
+	results, done, err := a.survey(c, b, survey{plan: p, options: options, keep: keep})
+	if err != nil {
+		return nil, err
 	}
+	if done {
+		return a.wanted(p, results), nil
+	}
+	a.warnPlan(p)
 	sink, err := a.eventSink(c, p)
 	if err != nil {
 		return nil, err
@@ -173,7 +163,29 @@ func (a *app) realize(c *cli.Context, p *plan.Plan) ([]build.Result, error) {
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
-	return targets(p, results), err
+	a.noteUnselected(results)
+	return a.wanted(p, results), err
+}
+
+// noteUnselected tells of what was built in vain.
+func (a *app) noteUnselected(results []build.Result) {
+	for _, r := range results {
+		if r.Unselected() {
+			a.out.say("note: %s was built, and the matcher %s prefers what was there before", r.Step.Name(), r.Step.Matcher)
+		}
+	}
+}
+
+// buildOptions reads the flags that say how the plan is realized.
+func buildOptions(c *cli.Context, p *plan.Plan) (o build.Options, err error) {
+	o = build.Options{Jobs: c.Int("jobs"), KeepGoing: c.Bool("keep-going"), RealizedOnly: c.Bool("realized-only")}
+	if rebuild, ok := c.Generic("rebuild").(*rebuildFlag); ok {
+		o.Rebuild, err = rebuild.steps(p)
+	}
+	if err == nil && o.RealizedOnly && len(o.Rebuild) > 0 {
+		err = usagef("--rebuild builds, and --realized-only forbids it", "leave out one of them")
+	}
+	return o, err
 }
 
 // auditList collects what is to be said of the audits of builds that run at the same time: of one everything, of several the
@@ -211,16 +223,6 @@ func diagnoseExit(err error) int {
 	return diagnose(err).Exit
 }
 
-// missing reports whether a dry run left something to build.
-func missing(results []build.Result) bool {
-	for _, r := range results {
-		if len(r.Realizations) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // targets are the results of the plan's targets that have one.
 func targets(p *plan.Plan, results []build.Result) []build.Result {
 	var list []build.Result
@@ -232,10 +234,25 @@ func targets(p *plan.Plan, results []build.Result) []build.Result {
 	return list
 }
 
+// wanted are the results of the targets, of which it is noted that somebody has asked for them.
+func (a *app) wanted(p *plan.Plan, results []build.Result) []build.Result {
+	list := targets(p, results)
+	for _, r := range list {
+		for _, realization := range r.Realizations {
+			a.openStore.Touch(realization.ID)
+		}
+	}
+	return list
+}
+
 func (a *app) printResults(results []build.Result, asJSON bool) error {
 	b := build.Builder{Store: a.openStore}
 	for _, r := range results {
-		for i, path := range b.Paths(r) {
+		paths := b.Paths(r)
+		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
+			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
+		}
+		for i, path := range paths {
 			if !asJSON {
 				a.out.line("%s", path)
 				continue
@@ -250,21 +267,12 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
-// outLink makes or replaces a symbolic link, in one step.
-func (a *app) outLink(link string, r build.Result) error {
-	link = a.absolute(link)
-	if info, err := os.Lstat(link); err == nil && info.Mode()&os.ModeSymlink == 0 {
-		return usagef("--out-link "+quote(link)+" exists and is no symbolic link", "")
+// elsewhere says why it is not the public path that is printed.
+func elsewhere(r build.Result) string {
+	if n := len(r.Realizations); n > 1 {
+		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
 	}
-	b := build.Builder{Store: a.openStore}
-	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+"-"+strconv.Itoa(os.Getpid()))
-	if err := os.Symlink(b.Paths(r)[0], temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, link); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return nil
+	return "the public path of " + r.Step.Name() + " leads to another realization"
 }
 
 // openEvents opens what --events names: a new or emptied file, or a descriptor that the caller has opened.

@@ -16,6 +16,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 	if len(args) > 1 && args[1] == completeVerb {
 		return a.complete(program, args[2:])
 	}
+	if len(args) > 1 && args[1] == checkVerb {
+		return a.checkRun(ctx)
+	}
 	args, err := arrange(program, args)
 	if err != nil {
 		return err
@@ -71,14 +74,10 @@ func (a *app) cli() *cli.App {
 		Before:                func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", EnvVars: []string{"HDJAIL_STORE"}, Usage: "keep everything below `DIR`", Destination: &a.storeRoot},
+			&cli.StringFlag{Name: "prefix", EnvVars: []string{"HDJAIL_PREFIX"}, Usage: "begin the paths that artifacts know with `DIR`", DefaultText: "the store's directory", Destination: &a.prefix},
 			&cli.StringFlag{Name: "color", Value: "auto", Usage: "colour messages; `WHEN` is auto, always or never"},
 		},
-		Commands: []*cli.Command{
-			buildCommand(a), hashCommand(a), fetchCommand(a), runCommand(a), learnCommand(a), shellCommand(a), profileCommand(a), listCommand(a),
-			showCommand(a), logCommand(a), auditCommand(a), whoReadCommand(a), staleCommand(a), unusedCommand(a), sourceCommand(a), hostCommand(a), serveCommand(a), jobsCommand(a), attachCommand(a),
-			siteLogCommand(a), doctorCommand(a), explainCommand(a), schemaCommand(a),
-			completionCommand(a), manCommand(a), versionCommand(a),
-		},
+		Commands: a.commands(),
 	}
 	eachCommand(program.Commands, func(c *cli.Command) {
 		c.OnUsageError, c.CustomHelpTemplate, c.HideHelpCommand = usageFault, helpTemplate, true
@@ -92,6 +91,54 @@ func (a *app) cli() *cli.App {
 		}
 	})
 	return program
+}
+
+// commands are the verbs in the order of the help.
+func (a *app) commands() []*cli.Command {
+	return []*cli.Command{
+		buildCommand(a),
+		checkCommand(a),
+		hashCommand(a),
+		fetchCommand(a),
+		runCommand(a),
+		learnCommand(a),
+		shellCommand(a),
+		profileCommand(a),
+		useCommand(a),
+		packCommand(a),
+		unpackCommand(a),
+		copyCommand(a),
+		listCommand(a),
+		showCommand(a),
+		lensCommand(a),
+		diffCommand(a),
+		whyCommand(a),
+		whyRebuildCommand(a),
+		graphCommand(a),
+		lockCommand(a),
+		logCommand(a),
+		auditCommand(a),
+		whoReadCommand(a),
+		staleCommand(a),
+		unusedCommand(a),
+		gcCommand(a),
+		verifyCommand(a),
+		duCommand(a),
+		pinCommand(a),
+		unpinCommand(a),
+		sourceCommand(a),
+		hostCommand(a),
+		serveCommand(a),
+		jobsCommand(a),
+		attachCommand(a),
+		siteLogCommand(a),
+		doctorCommand(a),
+		explainCommand(a),
+		schemaCommand(a),
+		completionCommand(a),
+		manCommand(a),
+		versionCommand(a),
+	}
 }
 
 func eachCommand(commands []*cli.Command, visit func(*cli.Command)) {
@@ -191,7 +238,9 @@ func (l *commandLine) flag(words []string) (int, error) {
 			target = &l.globals
 		}
 	}
-	switch _, isBool := flag.(*cli.BoolFlag); {
+	takes, isFlag := flag.(cli.DocGenerationFlag)
+	alone := isFlag && !takes.TakesValue()
+	switch {
 	case name == "help" || name == "h":
 		*target = append(*target, "--help")
 		return 1, nil
@@ -202,7 +251,7 @@ func (l *commandLine) flag(words []string) (int, error) {
 		return 1, nil
 	case flag == nil:
 		return 0, usagef("unknown flag "+quote(words[0]), meant("--"+name, flagNames(slices.Concat(known, l.program.Flags)), "--help lists the flags"))
-	case isBool || joined:
+	case alone || joined:
 		*target = append(*target, words[0])
 		return 1, nil
 	case len(words) == 1:

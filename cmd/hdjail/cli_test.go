@@ -95,7 +95,7 @@ func TestComplete(t *testing.T) {
 		"build --keep-f":     {"--keep-failed"},
 		"build --st":         {"--store", "--strict"},
 		"completion ":        {"bash", "fish", "zsh"},
-		"explain HJ001":      {"HJ0010", "HJ0011", "HJ0012", "HJ0013"},
+		"explain HJ001":      {"HJ0010", "HJ0011", "HJ0012", "HJ0013", "HJ0014"},
 		"build --mode ":      {},
 		"build --jobs 4 --j": {"--jobs", "--json"},
 		"nosuch ":            {},

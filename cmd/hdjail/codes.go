@@ -27,8 +27,13 @@ the package with the package manager of the distribution, or correct the name. h
 	"HJ0012": {exitSpec, "there is no such policy", `
 policy: names one of the policies that come with hdjail.`},
 	"HJ0013": {exitSpec, "a matcher cannot be read", `
-match: and --match take the name of a matcher, like "only", the default: it accepts exactly one realization and builds if there
-is none.`},
+match: and --match take filters and one chooser, joined by "|". Filters are clean and quorum(k); choosers are only (the default),
+some(n), latest(n), all, exact(ID, ...), best(FILE, top n) and script(FILE). See docs/spec.md, and quote them for the shell:
+--match 'train=clean|latest(3)'.`},
+	"HJ0014": {exitSpec, "a reference leads nowhere", `
+A reference like ${dep.ZLIB.promise:lib/libz.so} asks for what is not there: a dependency of another NAME, a path that is not
+promised, a key or file that does not exist, or more than a scalar. docs/spec.md lists what can be asked. A dollar sign before { is
+written $$. "hdjail lens" asks the same of a store.`},
 
 	"HJ0020": {exitFetch, "no place has a source", `
 Every mirror and URL was asked, in order, and what each answered is listed. A partial download is kept and continued the next
@@ -71,7 +76,8 @@ identity.`},
 	"HJ0036": {exitOther, "there is no realization, and none may be built", `
 Build it first: hdjail build SPEC.`},
 	"HJ0037": {exitOther, "a derivation has several realizations", `
-A build that is not deterministic gave different results, and the matcher "only" accepts one.`},
+A build that is not deterministic gave different results, and the matcher "only" accepts one. Another matcher chooses: latest, best,
+exact; "hdjail show SPEC" lists what there is. A dependency that is not declared with many: true takes exactly one.`},
 
 	"HJ0038": {exitIncomplete, "a record is incomplete", `
 Something may be missing from the record of accesses, and the reasons are listed. The result is registered, unless --strict was
@@ -93,7 +99,8 @@ table.`},
 Its directory belongs to somebody else, or is on a read-only file system. --store DIR or HDJAIL_STORE names another one; the
 default is /var/lib/hdjail for root and ~/.local/share/hdjail for everybody else.`},
 	"HJ0051": {exitOther, "no space is left", `
-The file system is full, or a quota is used up. The store is as it was before.`},
+The file system is full, or a quota is used up. Nothing half-written is in the store: what was being built is built again, or found
+whole, by the next command that has space. "hdjail gc" frees what no profile, pin or running build refers to.`},
 	"HJ0052": {exitOther, "the store does not have it", `
 No derivation, realization, build record or log of the store is meant. "hdjail list" shows what there is.`},
 	"HJ0053": {exitUsage, "an ID is ambiguous or malformed", `
@@ -123,7 +130,18 @@ Names of profiles and artifacts have letters, digits and _ + - . only, and no do
 A rule under links: has a pattern or an action that means nothing here; see docs/spec.md.`},
 	"HJ0064": {exitOther, "a public path leads to another realization", `
 What is compiled into a program is the public path of each dependency, and on the host one such path leads to one realization only.
-A profile takes a realization only while every public path of its closure leads to what it was built with.`},
+Such a path is not moved while the current generation of another profile needs it where it is; the message says which, and through
+what. Jails show the exact realization, so "hdjail build" and "hdjail shell" have no such limit.`},
+	"HJ0065": {exitOther, "two things were built with different realizations of one dependency", `
+A profile, and on the host a program, can have only one. The message names the dependency, the two realizations and what they come
+through. What is built in one plan always agrees.`},
+
+	"HJ0085": {exitOther, "a matcher is not satisfied", `
+The matcher of a derivation takes none of the realizations that there are, and builds did not help: what was built, what there is and
+why each was not taken is listed. A matcher is asked once more after the builds that it wanted, and never a third time.`},
+	"HJ0086": {exitOther, "the script of a matcher gave no answer", `
+The script of script(FILE) has to end with status 0 and print {"select": [ID, ...]}, {"build": N} or {"error": TEXT}. It reads the
+candidates as JSON from standard input, and sees their trees below /candidates. What it printed to standard error is shown.`},
 
 	"HJ0070": {exitOther, "an audit cannot be read", `
 What was given is no audit, or one that was changed or damaged: a line is not what the format says, or the digest at its end is that
@@ -134,19 +152,63 @@ It was written by a version of hdjail whose audits have another form. Read it wi
 The end of the file is missing, so accesses may be missing, too. What is there is shown, and counts as an incomplete record. Usual
 causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
 
-	"HJ0080": {exitIllegal, "the daemon refused a request", `
+	"HJ0080": {exitOther, "a root cannot be read", `
+A profile, a pin, a record of a link or a lease is damaged or may not be read. What it keeps is not known, so nothing was removed.
+A root is never taken for dead because it cannot be read. "hdjail list --roots" shows all of them.`},
+	"HJ0081": {exitUsage, "a pin of that name keeps something else", `
+Names of pins are used once. "hdjail list --roots" shows what each keeps, "hdjail unpin NAME" gives a name back.`},
+	"HJ0082": {exitDigest, "something in the store is not what its name says", `
+A disk, a copy or a person has changed a file of the store. "hdjail verify --repair" moves it into quarantine/ and builds or fetches
+it again. For a source the store knows only the digest: give the spec that has its URLs to "hdjail fetch", a directory that has it
+to --mirror, or the file to "hdjail source add".`},
+	"HJ0090": {exitOther, "an archive breaks a rule", `
+It is no archive of hdjail, is damaged or cut off, or holds what no archive may: a member that is unsorted, twice or unexpected, a
+device, a link out of its artifact, or far more than its own size. The rule is in the message. Nothing of it was stored. One that
+is as large as it says is accepted with --max-bytes.`},
+	"HJ0091": {exitDigest, "something in an archive has the wrong digest", `
+A derivation, tree, realization or source is not what it claims to be. Nothing of the archive was stored. Either it was changed or
+damaged on its way, or the store that it is from is damaged.`},
+	"HJ0092": {exitOther, "two stores have different prefixes", `
+The prefix is part of every ID and of every path that an artifact knows, so stores exchange realizations only if theirs are equal. It is
+the store's directory, unless --prefix or HDJAIL_PREFIX says otherwise.`},
+	"HJ0093": {exitOther, "an archive leaves out what the store lacks", `
+It was packed with --have, for somebody who has the realization that is named. Unpack an archive that has it first, or pack again
+without --have.`},
+	"HJ0094": {exitOther, "a realization is inconsistent", `
+It was built with two different results of one derivation, which the message names, each through another dependency. A plan never does
+that, so the archive was not made by one. Nothing of it was stored.`},
+	"HJ0095": {exitOther, "an archive is of a newer hdjail", `
+A newer version has changed the form of archives. Use that version.`},
+	"HJ0074": {exitSpec, "a spec is no longer what was locked", `
+With --locked nothing is resolved anew, and this spec, or one that it depends on, resolves to another derivation than the lock file
+has. The causes are listed, from what is locked to what was found. "hdjail lock SPEC" locks it as it is now. Host packages do not cause
+this: they are taken from the lock file, though a spec's list of them must not change.`},
+	"HJ0075": {exitUsage, "there is no lock file, or it does not have the target", `
+"hdjail lock SPEC..." makes hdjail.lock in the working directory; --lock-file names another one.`},
+	"HJ0076": {exitUsage, "a lock file cannot be read", `
+It is cut off, is no JSON of the form, or contradicts itself: every identity in it is computed again. Take the last good one from your
+version control, or lock again.`},
+	"HJ0077": {exitUsage, "a lock file has another format", `
+It was written by a version of hdjail whose lock files have another form. Use that version, or lock again.`},
+	"HJ0078": {exitDiffer, "a locked result is missing, and builds gave another", `
+The store does not have the realization that the lock file names, and what it has instead, or what was built just now, is another tree.
+The build is not deterministic. Bring the locked one from a store that has it, or lock what there is. "hdjail diff A B" shows what
+differs between two results, "hdjail lock verify A B" whether the same commands were run.`},
+	"HJ0079": {exitOther, "one thing does not depend on another", `
+No way leads there: neither a dependency, at any depth, nor a pinned host package of one has that name or ID.`},
+	"HJ0083": {exitIllegal, "the daemon refused a request", `
 The policy of the site does not allow it, whoever runs this program: a mode without containment, a path of the host that the site
 has not listed under daemon: host_paths:, a store that is not the daemon's, or a caller whom no rule names. The refusal is in
 the log of the site. "hdjail build --no-daemon" builds with your own rights in a store of your own.`},
-	"HJ0081": {exitIllegal, "a quota is used up", `
+	"HJ0084": {exitIllegal, "a quota is used up", `
 The site bounds the bytes that the results, sources and logs of one user take in the daemon's store. What is removed from the store
 counts no more.`},
-	"HJ0082": {exitAgain, "the daemon has no room now", `
+	"HJ0087": {exitAgain, "the daemon has no room now", `
 Too many jobs wait, too many clients are connected, or the daemon was stopped. Try again later.`},
-	"HJ0083": {exitOther, "the daemon went away", `
+	"HJ0088": {exitOther, "the daemon went away", `
 The connection to the daemon ended before it had answered. What it had built is in its store. Jobs end with the daemon; those of a
 client that went end, too, unless they were detached.`},
-	"HJ0084": {exitDigest, "the log of the site is not as it was written", `
+	"HJ0089": {exitDigest, "the log of the site is not as it was written", `
 Each line holds the hash of the one before it, and a second file tells how long the log is. The first line that does not fit is named:
 it, or the one before it, was changed, removed, moved or cut off. A machine that lost power may have lost the last lines.`},
 }

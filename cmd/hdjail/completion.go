@@ -114,21 +114,21 @@ func (a *app) argumentsOf(l *commandLine, last string) []string {
 	case verb == "completion":
 		return []string{"bash", "fish", "zsh"}
 	case verb == "schema":
-		return []string{"spec"}
+		return []string{"spec", "lock"}
 	case verb == "explain":
 		return codeNames()
 	case strings.HasPrefix(verb, "profile ") && len(l.arguments) == 0:
 		return a.entries("profiles")
 	}
 	var list []string
-	if slices.Contains([]string{"build", "hash", "fetch", "shell", "profile link", "learn", "unused"}, verb) {
+	if slices.Contains([]string{"build", "check", "hash", "fetch", "shell", "profile link", "learn", "unused", "pin", "du", "diff", "lock", "why", "why-rebuild", "graph"}, verb) {
 		for _, pattern := range []string{"*.yaml", "*.json", "*/"} {
 			found, _ := filepath.Glob(last + pattern)
 			list = append(list, found...)
 		}
 	}
-	if last != "" && !strings.Contains(last, "/") && slices.Contains([]string{"build", "shell", "profile link", "log", "show", "audit", "audit diff", "learn",
-		"unused"}, verb) {
+	if last != "" && !strings.Contains(last, "/") && slices.Contains([]string{"build", "check", "shell", "profile link", "log", "show", "audit", "audit diff", "learn",
+		"unused", "pin", "du", "diff", "lock verify", "why", "why-rebuild", "graph"}, verb) {
 		for _, name := range a.entries("derivations") {
 			list = append(list, strings.TrimSuffix(name, ".json"))
 		}

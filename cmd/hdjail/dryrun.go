@@ -1,15 +1,16 @@
 package main
 
 import (
-	"context"
 	"slices"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	"hdjail/artifact"
-	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/jail"
 	"hdjail/mounts"
+	"hdjail/policies"
 )
 
 // planned is one build of a dry run.
@@ -23,12 +24,23 @@ type planned struct {
 }
 
 // dryRun prints what would be built, and what its jails would show; of the targets also what is built already.
-func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
+func (a *app) dryRun(c *cli.Context, p *plan.Plan) error {
 	b, err := a.builder()
 	if err != nil {
 		return err
 	}
-	results, err := b.Realize(ctx, p, build.Options{DryRun: true})
+	options, err := buildOptions(c, p)
+	if err != nil {
+		return err
+	}
+	if chooses(p) {
+		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
+			return err
+		}
+	}
+	a.warnPlan(p)
+	options.DryRun = true
+	results, err := b.Realize(c.Context, p, options)
 	if err != nil {
 		return err
 	}
@@ -40,7 +52,7 @@ func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
 		} else if !slices.Contains(p.Targets, r.Step) {
 			continue
 		}
-		config, err := preview(ctx, r.Step)
+		config, err := preview(c.Context, r.Step)
 		if err != nil {
 			return err
 		}
@@ -52,7 +64,7 @@ func (a *app) dryRun(ctx context.Context, p *plan.Plan, asJSON bool) error {
 		}
 		list = append(list, entry)
 	}
-	return a.out.show(asJSON, list, func() {
+	return a.out.show(c.Bool("json"), list, func() {
 		for _, entry := range list {
 			a.printPlanned(entry)
 		}

@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
 	"hdjail/artifact"
+	"hdjail/artifact/closure"
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
+	"hdjail/artifact/pack"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
+	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/lens"
+	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
 	"hdjail/build/sources/unpack"
@@ -28,6 +31,7 @@ import (
 	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
+	"hdjail/profile/public"
 )
 
 // Exit statuses; a command that `hdjail run` ran passes its own on.
@@ -100,11 +104,14 @@ func diagnose(err error) problem {
 	if errors.As(err, &located) {
 		return diagnoseSpec(located)
 	}
-	for _, d := range diagnoses {
+	for _, d := range slices.Concat(diagnoses, lockDiagnoses) {
 		if found, ok := d(err); ok {
 			p = found
 			break
 		}
+	}
+	if failure := (*build.Failure)(nil); errors.As(err, &failure) {
+		p.Help = append(spaceHelp(err, failure.LogTail), p.Help...)
 	}
 	if p.Text == "" {
 		lines := strings.Split(err.Error(), "\n")
@@ -126,6 +133,10 @@ var diagnoses = []func(error) (problem, bool){
 		return problem{Code: "HJ0038", Help: helps("hdjail audit --last shows what there is")}
 	}),
 	on(func(*build.Unrealized) problem { return problem{Code: "HJ0036"} }),
+	diagnoseMatch,
+	on(func(e *build.UnsatisfiedError) problem {
+		return problem{Code: "HJ0085", Details: e.Details(), Help: helps("ask for fewer, or for others: --match '" + e.Name + "=MATCHER'")}
+	}),
 
 	on(func(e *jail.Unsupported) problem {
 		return problem{Code: "HJ0040", Help: helps(e.Fix, "hdjail doctor tries everything that jails need")}
@@ -153,6 +164,19 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*lease.LockedError) problem {
 		return problem{Code: "HJ0056", Help: helps("wait longer: --lock-timeout 10m, or leave it out to wait as long as it takes")}
 	}),
+	on(func(*store.RootError) problem {
+		return problem{Code: "HJ0080", Help: helps("nothing was removed: make it readable, or remove it if you know what it kept")}
+	}),
+	on(func(e *verify.DamagedError) problem {
+		p := problem{Code: "HJ0082", Help: helps("hdjail verify --repair moves it away and makes it anew")}
+		if e.Problems[0].Needs != "" {
+			p.Help = helps("what it needs is said above; hdjail explain HJ0082 tells more")
+		}
+		return p
+	}),
+	on(func(*store.TakenError) problem {
+		return problem{Code: "HJ0081", Help: helps("hdjail unpin it, or choose another --name")}
+	}),
 	on(func(*hostpkgs.LostSnapshotError) problem {
 		return problem{Code: "HJ0058", Help: helps("resolve the spec again: hdjail build SPEC")}
 	}),
@@ -167,7 +191,12 @@ var diagnoses = []func(error) (problem, bool){
 		p.Help = helps(e.Conflicts[0].Help())
 		return p
 	}),
-	on(func(*divertedError) problem { return problem{Code: "HJ0064"} }),
+	on(func(e *public.LiveError) problem {
+		return problem{Code: "HJ0064", Help: helps("link what the profile needs anew first: hdjail profile link "+e.Profile+" SPEC", "or use the realization in jails only: hdjail build, run and shell need no public path")}
+	}),
+	on(func(e *closure.InconsistentError) problem {
+		return problem{Code: "HJ0065", Help: helps("build them in one plan: hdjail build SPEC SPEC", "hdjail show ID lists the realizations of "+e.Name)}
+	}),
 	on(func(*profile.NotFoundError) problem {
 		return problem{Code: "HJ0061", Help: helps("hdjail profile list")}
 	}),
@@ -202,10 +231,14 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(e *policies.UnknownPolicyError) problem {
 		return problem{Code: "HJ0012", Help: helps(list("there are ", e.Known))}
 	}),
-	on(func(e *match.ManyError) problem {
-		return problem{Code: "HJ0037", Help: helps("this version can choose none of several: build into another store with --store DIR")}
+	on(func(*build.SeveralError) problem {
+		return problem{Code: "HJ0037", Help: helps("choose one with match: or --match, or write many: true at the dependency")}
+	}),
+	on(func(e *plan.NameError) problem {
+		return problem{Code: "HJ0002", Help: helps("hdjail build --dry-run shows what the plan has")}
 	}),
 	on(func(*match.ParseError) problem { return problem{Code: "HJ0013"} }),
+	on(func(e *lens.Error) problem { return problem{Code: "HJ0014", Help: helps(e.Help)} }),
 	on(func(*collect.RefusedError) problem { return problem{Code: "HJ0033"} }),
 	on(func(*tree.OrderError) problem { return problem{Code: "HJ0057"} }),
 	on(func(*audit.FormatError) problem {
@@ -215,6 +248,20 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*audit.MalformedError) problem {
 		return problem{Code: "HJ0070", Help: helps("an audit is what hdjail run --audit FILE and hdjail audit --json write")}
 	}),
+	on(func(*pack.RefusedError) problem {
+		return problem{Code: "HJ0090", Help: helps("get the archive again from who packed it; nothing of this one was stored")}
+	}),
+	on(func(*pack.DigestError) problem {
+		return problem{Code: "HJ0091", Help: helps("nothing was stored: the archive, or the store that it is from, is damaged or hostile")}
+	}),
+	on(func(e *pack.PrefixError) problem {
+		return problem{Code: "HJ0092", Help: helps("unpack into a store that is used with this prefix: --prefix " + e.Found + ", or HDJAIL_PREFIX")}
+	}),
+	on(func(*pack.MissingError) problem {
+		return problem{Code: "HJ0093", Help: helps("unpack the archive first that has it, or pack again without --have")}
+	}),
+	on(func(*pack.InconsistentError) problem { return problem{Code: "HJ0094"} }),
+	on(func(*pack.FormatError) problem { return problem{Code: "HJ0095", Help: helps("use the newer hdjail")} }),
 	on(func(*artifact.BadIDError) problem { return problem{Code: "HJ0053"} }),
 	on(func(*artifact.MalformedError) problem { return problem{Code: "HJ0057"} }),
 }
@@ -239,8 +286,24 @@ func diagnoseFailure(e *build.Failure) problem {
 		p.Code = "HJ0030"
 	}
 	if e.Kind == "illegal-access" {
-		return diagnoseIllegal(p, e)
+		p = diagnoseIllegal(p, e)
+	} else {
+		p = diagnoseScript(p, e)
 	}
+	p.Help = append(p.Help, rememberedHelp(e)...)
+	return p
+}
+
+// rememberedHelp says that a failure was not of this run.
+func rememberedHelp(e *build.Failure) []string {
+	if e.Remembered.IsZero() {
+		return nil
+	}
+	return helps("this is the failure of " + moment(e.Remembered) + "; leave out --failure-ttl to run the build again")
+}
+
+// diagnoseScript shows what the build printed last, and where there is more.
+func diagnoseScript(p problem, e *build.Failure) problem {
 	for _, line := range e.LogTail {
 		p.Details = append(p.Details, "  | "+line)
 	}
@@ -314,62 +377,4 @@ func diagnoseSpec(e *spec.Error) problem {
 		p.Help = []string{e.Help}
 	}
 	return p
-}
-
-// diagnoseSpace names the file system that is full, as far as the error does.
-func diagnoseSpace(err error) (problem, bool) {
-	p, where := problem{Code: "HJ0051"}, ""
-	var space *store.SpaceError
-	var file *os.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &space):
-		p.Text, where = fmt.Sprintf("write %q: %v", space.Path, space.Err), space.Root
-	case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
-		return p, false
-	case errors.As(err, &file):
-		where = file.Path
-	case errors.As(err, &link):
-		where = link.New
-	}
-	of := "that is full"
-	if filepath.IsAbs(where) {
-		of = "of " + where
-	}
-	p.Help = helps("free space in the file system "+of+", or enlarge it", "or keep the store on another one: --store DIR")
-	return p, true
-}
-
-const elsewhereHelp = "get the archive from another place; or write unpack: none and target: NAME in the source, and unpack it in the script"
-
-// refusalHelp says what to do about each kind of unpack.Refusal.
-var refusalHelp = map[string]string{
-	"absolute": elsewhereHelp, "dotdot": elsewhereHelp, "name": elsewhereHelp, "through-symlink": elsewhereHelp, "link-outside": elsewhereHelp,
-	"target":   "target: is a relative path without \"..\"",
-	"special":  "a source has only files, directories and symbolic links: take everything else out of it",
-	"conflict": "give one of the sources another target: DIR",
-	"limit":    "write unpack: none and target: NAME in the source, and unpack it in the script",
-	"archive":  "if it is no archive, write unpack: none and target: NAME in the source; if it is one, it is damaged: get it again",
-}
-
-var notFoundHelp = map[string]string{"derivation": "hdjail list shows what the store has", "realization": "hdjail list shows what the store has",
-	"derivation or realization": "name a spec file, or an ID that hdjail list shows", "build record": "nothing was built in this store yet",
-	"audit": "runs in mode off are not recorded, nor were those of older versions; hdjail build SPEC records"}
-
-// helps are the help lines that are not empty.
-func helps(lines ...string) []string {
-	var list []string
-	for _, line := range lines {
-		if line != "" {
-			list = append(list, line)
-		}
-	}
-	return list
-}
-
-func list(intro string, items []string) string {
-	if len(items) == 0 {
-		return ""
-	}
-	return intro + strings.Join(items, ", ")
 }

@@ -18,16 +18,23 @@ import (
 	"testing"
 
 	"hdjail/artifact"
+	"hdjail/artifact/closure"
+	"hdjail/artifact/compare"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/match"
+	"hdjail/artifact/pack"
 	"hdjail/artifact/store"
 	"hdjail/artifact/tree"
+	"hdjail/artifact/verify"
 	"hdjail/build"
 	"hdjail/build/daemon"
 	"hdjail/build/daemon/client"
 	"hdjail/build/daemon/rules"
 	"hdjail/build/daemon/sitelog"
 	"hdjail/build/daemon/wire"
+	"hdjail/build/lens"
+	"hdjail/build/lockfile"
+	"hdjail/build/plan"
 	"hdjail/build/recording"
 	"hdjail/build/sources"
 	"hdjail/build/sources/debsrc"
@@ -41,6 +48,7 @@ import (
 	"hdjail/policies/audit"
 	"hdjail/profile"
 	"hdjail/profile/links"
+	"hdjail/profile/public"
 )
 
 // conflict is what becomes of two artifacts with one path.
@@ -89,6 +97,8 @@ var diagnosed = []struct {
 	{&hostpkgs.NotInstalledError{Name: "x"}, "HJ0011", 6},
 	{&policies.UnknownPolicyError{Name: "x"}, "HJ0012", 6},
 	{&match.ParseError{}, "HJ0013", 6},
+	{&lens.Error{}, "HJ0014", 6},
+	{&spec.Error{Err: &lens.Error{}}, "HJ0014", 6},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: fs.ErrNotExist}}}, "HJ0020", 9},
 	{&sources.DigestError{}, "HJ0021", 8},
 	{&sources.FetchError{Attempts: []sources.Attempt{{URL: "u", Err: &sources.DigestError{}}}}, "HJ0021", 8},
@@ -114,7 +124,14 @@ var diagnosed = []struct {
 	{&build.Skipped{Err: &build.Failure{Kind: "promise"}}, "HJ0032", 3},
 	{&tree.RefusedError{}, "HJ0033", 3},
 	{&build.Unrealized{}, "HJ0036", 1},
-	{&match.ManyError{}, "HJ0037", 1},
+	{&build.MatchError{Err: &match.ManyError{Candidates: []artifact.RealizationID{{1}, {2}}}}, "HJ0037", 1},
+	{&build.SeveralError{}, "HJ0037", 1},
+	{&build.MatchError{Err: &match.AbsentError{}}, "HJ0085", 1},
+	{&build.MatchError{Err: &match.QuorumError{}}, "HJ0085", 1},
+	{&build.UnsatisfiedError{}, "HJ0085", 1},
+	{&build.MatchError{Err: &build.ChooserError{LogTail: []string{"x"}}}, "HJ0086", 1},
+	{&build.MatchError{Err: &jail.Unsupported{}}, "HJ0040", 5},
+	{&plan.NameError{Name: "zlb"}, "HJ0002", 2},
 	{&jail.Unsupported{Feature: "user namespaces", Fix: "f"}, "HJ0040", 5},
 	{&jail.SetupError{Err: &jail.Unsupported{}}, "HJ0040", 5},
 	{&jail.SetupError{Err: fs.ErrNotExist}, "HJ0041", 1},
@@ -138,23 +155,40 @@ var diagnosed = []struct {
 	{&audit.TruncatedError{}, "HJ0072", 10},
 	{&tree.OrderError{}, "HJ0057", 1},
 	{&hostpkgs.LostSnapshotError{}, "HJ0058", 1},
+	{&pack.RefusedError{}, "HJ0090", 1},
+	{&pack.DigestError{}, "HJ0091", 8},
+	{&pack.PrefixError{}, "HJ0092", 1},
+	{&pack.MissingError{}, "HJ0093", 1},
+	{&pack.InconsistentError{}, "HJ0094", 1},
+	{&pack.FormatError{}, "HJ0095", 1},
 	{&profile.NotFoundError{}, "HJ0061", 1},
 	{&profile.NameError{}, "HJ0062", 2},
 	{&links.RuleError{Err: fs.ErrInvalid}, "HJ0063", 6},
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
-	{&divertedError{}, "HJ0064", 1},
 	{&client.Error{Problem: wire.Problem{Code: "HJ0030", Exit: 3}}, "HJ0030", 3},
 	{&spec.Error{Err: &client.Error{Problem: wire.Problem{Code: "HJ0011", Exit: 6}}}, "HJ0011", 6},
-	{&spec.Error{Err: &rules.Refused{Kind: rules.Policy}}, "HJ0080", 4},
-	{&rules.Refused{Kind: rules.Caller}, "HJ0080", 4},
-	{&rules.Refused{Kind: rules.Quota}, "HJ0081", 4},
-	{&rules.Refused{Kind: rules.Busy}, "HJ0082", 75},
-	{daemon.ErrStopped, "HJ0082", 75},
-	{&client.LostError{Err: &wire.FrameError{}}, "HJ0083", 1},
-	{&wire.FrameError{}, "HJ0083", 1},
-	{&wire.TooLargeError{}, "HJ0080", 4},
-	{&sitelog.DamageError{}, "HJ0084", 8},
+	{&spec.Error{Err: &rules.Refused{Kind: rules.Policy}}, "HJ0083", 4},
+	{&rules.Refused{Kind: rules.Caller}, "HJ0083", 4},
+	{&rules.Refused{Kind: rules.Quota}, "HJ0084", 4},
+	{&rules.Refused{Kind: rules.Busy}, "HJ0087", 75},
+	{daemon.ErrStopped, "HJ0087", 75},
+	{&client.LostError{Err: &wire.FrameError{}}, "HJ0088", 1},
+	{&wire.FrameError{}, "HJ0088", 1},
+	{&wire.TooLargeError{}, "HJ0083", 4},
+	{&sitelog.DamageError{}, "HJ0089", 8},
+	{&public.LiveError{Witness: &closure.InconsistentError{}}, "HJ0064", 1},
+	{&closure.InconsistentError{}, "HJ0065", 1},
+	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},
+	{&store.TakenError{}, "HJ0081", 2},
+	{&verify.DamagedError{Problems: []verify.Problem{{Kind: verify.Source}}}, "HJ0082", 8},
+	{&lockfile.MismatchError{Why: &compare.Derivations{}}, "HJ0074", 6},
+	{&lockfile.UnlockedError{}, "HJ0075", 2},
+	{noLockError{}, "HJ0075", 2},
+	{&lockfile.MalformedError{}, "HJ0076", 2},
+	{&lockfile.VersionError{}, "HJ0077", 2},
+	{&lockfile.DifferError{}, "HJ0078", 7},
+	{&noWayError{}, "HJ0079", 1},
 	{&runError{err: &jail.Unsupported{}, status: 125}, "HJ0040", 125},
 	{&runError{err: context.Canceled, status: 125}, "HJ0003", 130},
 	{exitStatus(42), "", 42},
@@ -184,8 +218,8 @@ func TestExit(t *testing.T) {
 func TestDiagnosesAll(t *testing.T) {
 	known := map[string]bool{"hdjail/profile/links.ConflictError": true}
 	for _, test := range diagnosed {
-		if test.err != nil {
-			kind := reflect.TypeOf(test.err)
+		for err := test.err; err != nil; err = errors.Unwrap(err) {
+			kind := reflect.TypeOf(err)
 			if kind.Kind() == reflect.Pointer {
 				kind = kind.Elem()
 			}
@@ -288,12 +322,35 @@ func TestProblem(t *testing.T) {
 		{"interrupted", "error[HJ0003]: interrupted\n  more: hdjail explain HJ0003\n",
 			&spec.Error{File: "a.yaml", Line: 3, Column: 1, Message: "digest source", Err: fmt.Errorf("read: %w", context.Canceled)}},
 		{"full", `error[HJ0051]: write "/s/tmp/x": no space left on device
-  help: free space in the file system of /s, or enlarge it
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
   help: or keep the store on another one: --store DIR
   more: hdjail explain HJ0051
 `, &spec.Error{File: "a.yaml", Line: 3, Column: 1, Err: &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC}}},
+		{"full and known", `error[HJ0051]: write "/s/tmp/x": disk quota exceeded: the file system at /s has 12.5 KiB of 1 GiB free, and 3 inodes
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  more: hdjail explain HJ0051
+`, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.EDQUOT, FileSystem: "/s", Free: 12888, Size: 1 << 30, Inodes: 3}},
+		{"full for the script", `error[HJ0030]: build a-1 ended with exit status 1
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /s, or enlarge it
+  help: or keep the store on another one: --store DIR
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, errors.Join(&build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1"}, &store.SpaceError{Root: "/s", Path: "/s/tmp/x", Err: syscall.ENOSPC})},
+		{"full for a while", `error[HJ0030]: build a-1 ended with exit status 1
+  | sh: cannot create x: Disk quota exceeded
+  help: hdjail gc frees what nothing refers to any more
+  help: --keep-failed keeps what the build left
+  help: log: hdjail log --failed    shell: hdjail shell --failed
+  more: hdjail explain HJ0030
+`, &build.Failure{Name: "a-1", Kind: "exit", Reason: "ended with exit status 1", LogTail: []string{"sh: cannot create x: Disk quota exceeded"}}},
 		{"full elsewhere", `error[HJ0051]: write /r/x: no space left on device
-  help: free space in the file system of /r/x, or enlarge it
+  help: hdjail gc frees what nothing refers to any more
+  help: or free space in the file system of /r/x, or enlarge it
   help: or keep the store on another one: --store DIR
   more: hdjail explain HJ0051
 `, &os.PathError{Op: "write", Path: "/r/x", Err: syscall.ENOSPC}},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hdjail/build/lockfile"
 	"hdjail/build/spec"
 )
 
@@ -19,12 +20,13 @@ func versionCommand(a *app) *cli.Command {
 
 func schemaCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "schema", Usage: "print a JSON Schema, for editors", ArgsUsage: "spec", UsageText: "hdjail schema spec > spec.schema.json",
+		Name: "schema", Usage: "print a JSON Schema, for editors", ArgsUsage: "spec|lock", UsageText: "hdjail schema spec > spec.schema.json\nhdjail schema lock",
 		Action: func(c *cli.Context) error {
-			if c.Args().First() != "spec" || c.NArg() > 1 {
-				return usagef("hdjail schema wants the name of a schema", "there is spec")
+			text, known := map[string][]byte{"spec": spec.Schema(), "lock": lockfile.Schema()}[c.Args().First()]
+			if !known || c.NArg() > 1 {
+				return usagef("hdjail schema wants the name of a schema", "there are spec and lock")
 			}
-			_, err := a.out.data.Write(spec.Schema())
+			_, err := a.out.data.Write(text)
 			return err
 		},
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"hdjail/build"
 	"hdjail/profile"
 	"hdjail/profile/links"
+	"hdjail/profile/public"
 )
 
 func profileCommand(a *app) *cli.Command {
@@ -50,8 +50,9 @@ func (a *app) profiles(c *cli.Context) (*profile.Profiles, error) {
 		return nil, err
 	}
 	lock := lease.Options{Holder: self, Timeout: c.Duration("lock-timeout"), Waiting: func(i lease.Info) { a.out.say("waiting for %s", i.Holder) }}
-	return &profile.Profiles{Dir: s.ProfilesDir(), Now: a.now, Lock: lock,
-		Publish: func(ctx context.Context, linked []artifact.RealizationID) error { return checkPublic(ctx, s, linked) }}, nil
+	profiles := &profile.Profiles{Dir: s.ProfilesDir(), Now: a.now, Lock: lock}
+	profiles.Publish = public.Paths{Store: s, Profiles: profiles}.Settle
+	return profiles, nil
 }
 
 func (a *app) profilesToRead() (*profile.Profiles, error) {
@@ -60,50 +61,6 @@ func (a *app) profilesToRead() (*profile.Profiles, error) {
 		return nil, err
 	}
 	return &profile.Profiles{Dir: s.ProfilesDir()}, nil
-}
-
-// divertedError is a public path that leads to another realization than a profile's programs were built with.
-type divertedError struct {
-	Path        string
-	Realization artifact.RealizationID
-}
-
-func (e *divertedError) Error() string {
-	return fmt.Sprintf("public path %q leads to another realization than %s, which the profile's programs were built with", e.Path, e.Realization)
-}
-
-// checkPublic makes sure that on this host programs find what they were built with: every public path in the closure of the
-// linked realizations leads to the one that is meant.
-func checkPublic(ctx context.Context, s *store.Store, linked []artifact.RealizationID) error {
-	seen := map[artifact.RealizationID]bool{}
-	for queue := linked; len(queue) > 0; queue = queue[1:] {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if seen[queue[0]] {
-			continue
-		}
-		seen[queue[0]] = true
-		r, err := s.Realization(queue[0])
-		if err != nil {
-			return err
-		}
-		d, err := s.Derivation(r.Derivation)
-		if err != nil {
-			return err
-		}
-		public, err1 := os.Stat(s.PublicPath(d))
-		out, err2 := os.Stat(s.OutPath(r.ID))
-		if err1 != nil || err2 != nil || !os.SameFile(public, out) {
-			return &divertedError{s.PublicPath(d), r.ID}
-		}
-		for _, ids := range r.Context {
-			if len(ids) == 1 {
-				queue = append(queue[:len(queue):len(queue)], ids[0])
-			}
-		}
-	}
-	return nil
 }
 
 // linkable is a realization as a profile records it.
@@ -159,7 +116,7 @@ func (a *app) profileLink(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		results, err := a.realize(c, p)
+		results, err := a.realize(c, p, true)
 		if err != nil {
 			return err
 		}
@@ -224,6 +181,15 @@ func (a *app) change(c *cli.Context, name string, edit profile.Edit) error {
 	if err != nil {
 		return err
 	}
+	use := store.Use{Purpose: "profile link"}
+	for _, added := range edit.Add {
+		use.Realizations = append(use.Realizations, added.Realization)
+	}
+	held, err := a.openStore.Lease(c.Context, use, a.rootsWait(c))
+	if err != nil {
+		return err
+	}
+	a.onClose(held.Release)
 	g, err := profiles.Link(c.Context, name, edit)
 	return a.printGeneration(c, profiles.Path(name), g, err)
 }

@@ -13,6 +13,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
+	"hdjail/build/plan"
 )
 
 // listed is a line of `hdjail list`.
@@ -27,9 +28,12 @@ type listed struct {
 
 func listCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "list", Usage: "list the realizations in the store", UsageText: "hdjail list\nhdjail list --json | jq -r '.[].path'",
-		Flags: []cli.Flag{jsonFlag()},
+		Name: "list", Usage: "list the realizations in the store", UsageText: "hdjail list\nhdjail list --json | jq -r '.[].path'\nhdjail list --roots",
+		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "roots", Usage: "list why hdjail gc keeps something: profiles, pins, links, running builds"}},
 		Action: func(c *cli.Context) error {
+			if c.Bool("roots") {
+				return a.listRoots(c)
+			}
 			s, err := a.storeToRead()
 			if err != nil {
 				return err
@@ -130,7 +134,7 @@ func (a *app) printShown(s *store.Store, f shown) {
 	d := f.Derivation
 	a.out.line("derivation  %s\nname        %s %s\nsystem      %s\npath        %s", f.ID, d.Name, d.Version, d.System, f.Path)
 	for _, dep := range d.Dependencies {
-		a.out.line("dependency  %s %s", dep.ID, dep.As)
+		a.out.line("dependency  %s %s", dep.ID, cmp.Or(dep.As, "(by a reference)"))
 	}
 	for _, source := range d.Sources {
 		a.out.line("source      %s %s", source.Digest, source.Target)
@@ -154,17 +158,24 @@ func (a *app) printShown(s *store.Store, f shown) {
 
 // resolveID finds what a spec, an ID, the beginning of one, or a path means. A link to the store counts as where it leads.
 func (a *app) resolveID(ctx context.Context, s *store.Store, text string) (store.Ref, error) {
+	ref, _, err := a.resolve(ctx, s, text)
+	return ref, err
+}
+
+// resolve is resolveID, and the plan if the text is a spec, else nil.
+func (a *app) resolve(ctx context.Context, s *store.Store, text string) (store.Ref, *plan.Plan, error) {
 	path := a.absolute(text)
 	name := storeName(s, path, "")
 	if target, err := filepath.EvalSymlinks(path); err == nil && name == "" {
 		name = storeName(s, target, "")
 	}
 	if _, err := os.Stat(path); err != nil || name != "" {
-		return s.ResolveID(cmp.Or(name, text))
+		ref, err := s.ResolveID(cmp.Or(name, text))
+		return ref, nil, err
 	}
 	p, err := a.plan(ctx, request{targets: []string{text}})
 	if err != nil {
-		return store.Ref{}, err
+		return store.Ref{}, nil, err
 	}
-	return store.Ref{Derivation: p.Targets[0].ID}, nil
+	return store.Ref{Derivation: p.Targets[0].ID}, p, nil
 }

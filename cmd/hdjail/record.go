@@ -31,7 +31,7 @@ func (a *app) recorder() (*recording.Recorder, error) {
 	}
 	var name unix.Utsname
 	_ = unix.Uname(&name) // it has no way to fail here
-	return &recording.Recorder{Host: &observe.Lookups{}, Owners: a.owners, Rules: rules, System: system(),
+	return &recording.Recorder{Host: &observe.Lookups{}, Owners: a.owners, Rules: rules, Degraded: a.degraded, System: system(),
 		Kernel: unix.ByteSliceToString(name.Release[:])}, nil
 }
 

@@ -8,13 +8,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"hdjail/artifact/lease"
+	"hdjail/artifact/store"
 	"hdjail/build"
 	"hdjail/build/jailplan"
 	"hdjail/jail"
+	"hdjail/mounts"
 	"hdjail/policies"
 )
 
@@ -55,6 +59,7 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
 			&cli.StringFlag{Name: "audit", Usage: "write the record of all accesses to `FILE`, as JSON"},
+			allowDegradedFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing of the record at the end"},
 			&cli.BoolFlag{Name: "strict", Usage: "fail (125) if the record is incomplete"},
 			&cli.StringFlag{Name: "home", Usage: "`WHETHER` mode log shows the home directory: show or hide", Value: "show"},
@@ -65,6 +70,9 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 				audit: c.String("audit"), strict: c.Bool("strict"), quiet: c.Bool("quiet")}
 			if home := c.String("home"); home != "hide" && home != "show" {
 				return usagef(fmt.Sprintf("--home is %q", home), "write --home=hide or --home=show")
+			}
+			if err := a.allowDegraded(c.StringSlice("allow-degraded")); err != nil {
+				return err
 			}
 			status, err := a.runInJail(c.Context, o, c.Args().Slice())
 			if err != nil {
@@ -184,6 +192,9 @@ func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scr
 	if v.Paths, err = a.runPaths(o); err != nil {
 		return v, err
 	}
+	if v.Shown, err = a.shownStore(o, mode, v.Paths); err != nil {
+		return v, err
+	}
 	if !mode.Contains() {
 		for _, p := range v.Paths {
 			v.HostTmp = v.HostTmp || p.Path == "/tmp"
@@ -200,14 +211,57 @@ func (a *app) runView(ctx context.Context, o runOptions, mode policies.Mode, scr
 	if err != nil {
 		return v, err
 	}
-	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(nil, v.Paths))
+	held, err := a.openStore.Lease(ctx, store.Use{Purpose: "run"}, lease.Options{})
+	if err != nil {
+		return v, err
+	}
+	a.onClose(held.Release)
+	var prefixes []string
+	if v.Shown != nil {
+		prefixes = append(prefixes, v.Shown.Prefix+"/store", v.Shown.Prefix+"/realizations")
+	}
+	v.Tree, err = host.Compose(ctx, pins, jailplan.Mountpoints(prefixes, v.Paths))
 	return v, err
+}
+
+// shownStore is the store if its artifacts have to be shown at another place than their own: when --ro names the prefix, and
+// in mode log, where they would be visible at their own, if the host has a place for them.
+func (a *app) shownStore(o runOptions, mode policies.Mode, paths []jailplan.Path) (*jailplan.Shown, error) {
+	s := a.openStore
+	wanted := slices.ContainsFunc(o.readable, a.isPrefix)
+	place := hasPlace(s.Prefix(), mode, paths)
+	switch {
+	case s.Prefix() == s.Root() || !wanted && (mode.Contains() || !place):
+		return nil, nil
+	case !place:
+		return nil, usagef("the host has no directory "+quote(s.Prefix()+"/store")+" to show the store at",
+			"make it and "+s.Prefix()+"/realizations, or show only what is needed: --host PKG,…")
+	}
+	return &jailplan.Shown{Root: s.Root(), Prefix: s.Prefix()}, nil
+}
+
+// hasPlace reports whether a jail can have a store at the prefix: its directories are on the host, or what is above them is
+// the jail's own.
+func hasPlace(prefix string, mode policies.Mode, paths []jailplan.Path) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(prefix, "/"), "/")
+	_, err := os.Lstat("/" + top)
+	own := mode.Contains() || top == "tmp" || errors.Is(err, fs.ErrNotExist)
+	hosts := func(p jailplan.Path) bool { return p.Path == prefix || mounts.Below(p.Path, prefix) }
+	return own && !slices.ContainsFunc(paths, hosts) || isDirectory(prefix+"/store") && isDirectory(prefix+"/realizations")
+}
+
+// isPrefix reports whether a path is the prefix of a store at another place.
+func (a *app) isPrefix(name string) bool {
+	return a.openStore.Prefix() != a.openStore.Root() && a.absolute(name) == a.openStore.Prefix()
 }
 
 // runPaths are the --ro and --rw directories, links on the way to them resolved.
 func (a *app) runPaths(o runOptions) (list []jailplan.Path, err error) {
 	for i, names := range [][]string{o.readable, o.writable} {
 		for _, name := range names {
+			if i == 0 && a.isPrefix(name) {
+				continue // see shownStore
+			}
 			path, err := filepath.EvalSymlinks(a.absolute(name))
 			if err != nil {
 				return nil, fmt.Errorf("show %q: %w", name, err)

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hdjail/artifact"
-	"hdjail/artifact/lease"
 	"hdjail/artifact/tree"
 	"hdjail/build"
 	"hdjail/build/daemon"
@@ -26,7 +25,6 @@ import (
 	"hdjail/build/daemon/wire"
 	"hdjail/build/plan"
 	"hdjail/hostpkgs"
-	"hdjail/jail/container"
 	"hdjail/policies"
 )
 
@@ -66,11 +64,6 @@ func (a *app) serve(c *cli.Context) error {
 	runner, err := a.runner(policies.ModeHide) // may start this process over, so it comes first
 	if err != nil {
 		return err
-	}
-	if holder, err := lease.Self(); err != nil {
-		return err
-	} else if err := container.SweepGroups(holder.Abandoned); err != nil { // of a daemon that was killed
-		a.out.warn("%v", err)
 	}
 	config, err := a.daemonConfig(site)
 	if err != nil {
@@ -202,6 +195,7 @@ func (a *app) explainToClient(err error) wire.Problem {
 	if failure := (*build.Failure)(nil); errors.As(err, &failure) {
 		w.Help = []string{"log: hdjail log --store " + a.openStore.Root() + " " + failure.ID.String(),
 			"hdjail build --no-daemon --keep-failed builds it in a store of your own, where hdjail shell --failed can enter its jail"}
+		w.Help = append(w.Help, rememberedHelp(failure)...)
 	}
 	return w
 }

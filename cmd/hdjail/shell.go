@@ -22,6 +22,7 @@ The jail is that of the build: the same files, environment and limits of memory 
 and what is made there is removed in the end. Nothing is registered.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "failed", Usage: "enter the jail of the build that failed last"},
+			matchFlag(),
 			&cli.BoolFlag{Name: "offline", Usage: "fetch nothing", Destination: &a.offline},
 		},
 		Action: func(c *cli.Context) error {
@@ -58,10 +59,15 @@ func (a *app) shell(c *cli.Context, target string, command []string, kept string
 		return err
 	}
 	b.Runner = runner
-	p, err := a.plan(c.Context, request{targets: []string{target}})
+	matches, err := a.parseMatches(c.StringSlice("match"))
 	if err != nil {
 		return err
 	}
+	p, err := a.plan(c.Context, request{targets: []string{target}, matches: matches})
+	if err != nil {
+		return err
+	}
+	a.warnPlan(p)
 	visit := build.Shell{Term: os.Getenv("TERM"), Kept: kept}
 	if len(command) > 0 {
 		visit.Command = command

@@ -24,7 +24,10 @@ import (
 type request struct {
 	targets []string
 	mode    policies.Mode
-	matches map[string]match.Matcher
+	matches []plan.Override
+	// host stands between the plan and the host's packages, nil for nothing; locked are the matchers of a lock file.
+	host   func(plan.HostPackages) plan.HostPackages
+	locked map[artifact.DerivationID]match.Matcher
 }
 
 // specNames are what a spec is called in a directory that is named instead of it.
@@ -42,7 +45,10 @@ func (a *app) plan(ctx context.Context, r request) (*plan.Plan, error) {
 	}
 	digests := plan.DigestCache{Dir: filepath.Join(a.openStore.HostDir(), "paths"), Compute: digestHostPath, Now: a.now}
 	resolver := plan.Resolver{System: system(), Prefix: a.openStore.Prefix(), Host: host, Sources: src, HostDigest: digests.Digest,
-		Home: a.home, Mode: r.mode, Matches: r.matches}
+		Home: a.home, Mode: r.mode, Matches: r.matches, Degraded: a.degraded, Locked: r.locked}
+	if r.host != nil {
+		resolver.Host = r.host(host)
+	}
 	return resolver.Resolve(ctx, graph)
 }
 
@@ -134,21 +140,20 @@ func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, erro
 	return tree.DigestEntries([]tree.Entry{entry})
 }
 
-// parseMatches reads NAME=MATCHER; the last one for a name counts.
-func parseMatches(texts []string) (map[string]match.Matcher, error) {
-	matches := map[string]match.Matcher{}
+// parseMatches reads NAME=MATCHER. The files of scripts start from the working directory.
+func (a *app) parseMatches(texts []string) (list []plan.Override, err error) {
 	for _, text := range texts {
 		name, matcher, found := strings.Cut(text, "=")
 		if !found || name == "" {
-			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=only")
+			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=latest")
 		}
 		m, err := match.Parse(matcher)
 		if err != nil {
-			return nil, usagef(err.Error(), "")
+			return nil, usagef(err.Error(), "hdjail explain HJ0013 lists the matchers")
 		}
-		matches[name] = m
+		list = append(list, plan.Override{Name: name, Matcher: match.In(m, a.dir)})
 	}
-	return matches, nil
+	return list, nil
 }
 
 // storeName is the name of the derivation or realization that a path in the store lies in, or otherwise when it does not.

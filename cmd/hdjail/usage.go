@@ -42,7 +42,7 @@ func (a *app) whoRead(c *cli.Context) error {
 	if c.NArg() != 1 || c.Args().First() == "" {
 		return usagef("hdjail who-read wants one path or package", "hdjail who-read /usr/include/zlib.h")
 	}
-	since, err := sinceTime(c.String("since"), a.now())
+	since, err := sinceTime(c, "since", a.now())
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,8 @@ func unrecorded(n int) string {
 }
 
 // sinceTime reads a point in time, or a duration before now. Empty text is the beginning of time.
-func sinceTime(text string, now time.Time) (time.Time, error) {
+func sinceTime(c *cli.Context, flag string, now time.Time) (time.Time, error) {
+	text := c.String(flag)
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -100,7 +101,7 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	return time.Time{}, usagef("--since is "+quote(text), "write 2026-01-31, 2026-01-31T12:00:00Z, 36h or 7d")
+	return time.Time{}, usagef("--"+flag+" is "+quote(text), "write 2026-01-31, 2026-01-31T12:00:00Z, 36h or 7d")
 }
 
 func staleCommand(a *app) *cli.Command {

@@ -31,6 +31,8 @@ type bench struct {
 	rounds int
 	// specs is how many specs the table "many" plans.
 	specs int
+	// realizations is how many realizations the store of the table "scale" has.
+	realizations int
 	// peak is the largest resident set of any hdjail process so far, in bytes.
 	peak int64
 	// cpu is the processor time of the last command and of what it waited for.
@@ -50,6 +52,8 @@ var suite = []struct {
 	{"observe", (*bench).measureObserved},
 	{"observe-call", (*bench).measureCall},
 	{"observe-memory", (*bench).measureRecord},
+	{"scale", (*bench).measureScale},
+	{"unpack", (*bench).measureUnpack},
 	{"memory", (*bench).reportMemory},
 }
 
@@ -67,6 +71,7 @@ func run(ctx context.Context) (err error) {
 	only := flag.String("only", "", "measure only the tables whose name matches this regular expression")
 	rounds := flag.Int("rounds", 10, "rounds of the slower tables; the quick ones get more")
 	specs := flag.Int("specs", 10000, "how many specs the table \"many\" builds and then plans; its target is meant for 10,000")
+	realizations := flag.Int("realizations", 100000, "how many realizations the store of the table \"scale\" has; its targets are meant for 100,000")
 	parent := flag.String("dir", "", "where to work; a local disk, not tmpfs (default the system's directory for temporary files)")
 	flag.Parse()
 	selected, err := regexp.Compile(*only)
@@ -83,7 +88,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, remove(dir)) }()
 
-	b := &bench{ctx: ctx, out: os.Stdout, hdjail: binary, dir: dir, store: filepath.Join(dir, "store"), rounds: *rounds, specs: *specs}
+	b := &bench{ctx: ctx, out: os.Stdout, hdjail: binary, dir: dir, store: filepath.Join(dir, "store"), rounds: *rounds, specs: *specs, realizations: *realizations}
 	if err := os.Mkdir(b.store, 0o755); err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (t target) verdict(median time.Duration, results map[string]summary) string
 		return ""
 	}
 	ratio := float64(median) / float64(reference.median)
-	return fmt.Sprintf("%g x %s: %s, %.2f", t.ratio, t.of, judge(ratio <= t.ratio), ratio)
+	return fmt.Sprintf("%.3g x %s: %s, %.2f", t.ratio, t.of, judge(ratio <= t.ratio), ratio)
 }
 
 func judge(met bool) string {

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -40,7 +41,7 @@ func containerConfig(c jail.Config, root root, ids identity, limits limitPlan) *
 		Readonlyfs:        true,
 		RootPropagation:   unix.MS_PRIVATE | unix.MS_REC,
 		ParentDeathSignal: int(unix.SIGKILL),
-		Hostname:          "localhost",
+		Hostname:          cmp.Or(c.Vary.Hostname, jail.DefaultHostname),
 		Domainname:        "(none)",
 		NoNewPrivileges:   true,
 		OomScoreAdj:       &oom,
@@ -52,7 +53,7 @@ func containerConfig(c jail.Config, root root, ids identity, limits limitPlan) *
 		UIDMappings:       []configs.IDMap{{ContainerID: 0, HostID: int64(ids.uid), Size: ids.size}},
 		GIDMappings:       []configs.IDMap{{ContainerID: 0, HostID: int64(ids.gid), Size: ids.size}},
 		Rlimits:           limits.rlimits,
-		Cgroups:           &cgroups.Cgroup{Name: groupPrefix + filepath.Base(c.Scratch.Dir), Resources: &limits.resources},
+		Cgroups:           &cgroups.Cgroup{Name: groupName(c.Scratch.Dir), Resources: &limits.resources},
 	}
 	for _, kind := range []configs.NamespaceType{configs.NEWUSER, configs.NEWNS, configs.NEWPID, configs.NEWIPC, configs.NEWUTS,
 		configs.NEWNET, configs.NEWCGROUP} {

@@ -5,40 +5,61 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/opencontainers/cgroups"
+	"golang.org/x/sys/unix"
 )
 
-// groupPrefix begins the names of jails' cgroups; the name of the scratch follows.
-const groupPrefix = "hdjail-"
+const (
+	groupPrefix = "hdjail-"
+	groupTries  = 200
+	groupPause  = 5 * time.Millisecond
+)
 
-// SweepGroups removes the cgroups of jails whose runner was killed, among the children of this process's own: those whose
-// scratch, by its name, is abandoned. No process is in them any more, since a jail dies with its runner.
-func SweepGroups(abandoned func(scratch string) bool) error {
-	controllers := []string{"memory", "cpu"} // those that groupPaths uses
-	if cgroups.IsCgroup2UnifiedMode() {
-		controllers = []string{""}
-	}
+// groupName is that of the cgroup of a jail whose scratch lies in the directory dir.
+func groupName(dir string) string { return groupPrefix + filepath.Base(dir) }
+
+// RemoveGroups removes the cgroups of the jail whose scratch lay in a directory of that name. Its runner was killed, and
+// what still runs in the jail is. Nobody knows below which group the runner was, so all are looked through: that takes some
+// milliseconds.
+func RemoveGroups(scratch string) error { return removeGroups("/sys/fs/cgroup", groupName(scratch)) }
+
+func removeGroups(root, name string) error {
 	var failed []error
-	for _, controller := range controllers {
-		own, err := cgroups.GetOwnCgroupPath(controller)
-		if err != nil {
-			continue // no such hierarchy here
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil // what cannot be read is not ours
 		}
-		entries, err := os.ReadDir(own)
-		if err != nil {
-			failed = append(failed, err)
+		if d.Name() != name {
+			return nil
 		}
-		for _, e := range entries {
-			scratch, ours := strings.CutPrefix(e.Name(), groupPrefix)
-			if !ours || !e.IsDir() || !abandoned(scratch) {
-				continue
-			}
-			if err := os.Remove(filepath.Join(own, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				failed = append(failed, err)
-			}
+		failed = append(failed, removeGroup(path))
+		return fs.SkipDir
+	})
+	return errors.Join(failed...)
+}
+
+func removeGroup(dir string) error {
+	for try := 1; ; try++ {
+		err := unix.Rmdir(dir)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY) || try == groupTries:
+			return &os.PathError{Op: "remove cgroup", Path: dir, Err: err}
+		}
+		killGroup(dir)
+		time.Sleep(groupPause) // the kernel tells nobody when a group of version 1 is empty
+	}
+}
+
+func killGroup(dir string) {
+	text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	for _, line := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(line); err == nil && pid > 0 {
+			_ = unix.Kill(pid, unix.SIGKILL) // or it has ended
 		}
 	}
-	return errors.Join(failed...)
 }

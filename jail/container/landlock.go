@@ -15,6 +15,9 @@ const landlockVersion = 1
 // landlockFloor is the lowest ABI that is used: the first one has no REFER, and fails every rename to another directory.
 const landlockFloor = 2
 
+// landlockScoping is the ABI from which on abstract sockets and signals stay inside.
+const landlockScoping = 6
+
 // landlockABI is the highest ABI of the running kernel, or why there is none.
 func landlockABI() (int, error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, landlockVersion)
@@ -62,7 +65,7 @@ func planLandlock(c jail.Config, abi int) (l landlock) {
 	if abi < 5 {
 		l.handled &^= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 	}
-	if abi >= 6 {
+	if abi >= landlockScoping {
 		l.scoped = landlockScopes
 	}
 	l.rules = []landlockRule{{"/", unix.LANDLOCK_ACCESS_FS_READ_DIR}}

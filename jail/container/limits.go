@@ -25,7 +25,7 @@ const unlimited = math.MaxUint64
 // the jail's user namespace, from Linux 5.14 on. hard returns the caller's hard limits; a lower one is kept.
 func planLimits(l jail.Limits, group bool, hard func(resource int) uint64) limitPlan {
 	p := limitPlan{enforced: map[string]string{}}
-	for name, set := range map[string]bool{"wall": l.Wall > 0, "silence": l.Silence > 0, "log": l.Log > 0} {
+	for name, set := range map[string]bool{"wall": l.Wall > 0, "silence": l.Silence > 0, "log": l.Log > 0, "files": l.Files > 0} {
 		if set {
 			p.enforced[name] = "runner"
 		}
@@ -33,7 +33,7 @@ func planLimits(l jail.Limits, group bool, hard func(resource int) uint64) limit
 	p.base(hard)
 	if l.Output > 0 {
 		p.rlimit(unix.RLIMIT_FSIZE, uint64(l.Output), hard)
-		p.enforced["output"] = "rlimit for one file, counted at registration"
+		p.enforced["output"] = "rlimit for one file, the runner for all"
 	}
 	if l.Pids > 0 {
 		p.rlimit(unix.RLIMIT_NPROC, uint64(l.Pids), hard)

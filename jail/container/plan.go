@@ -30,6 +30,7 @@ const (
 	tagArg, tagEnv, tagDir, tagMount, tagFilter              = 1, 2, 3, 4, 5
 	tagUIDMap, tagGIDMap, tagFlags, tagCaps                  = 6, 7, 8, 9
 	tagBelow, tagCanary, tagLandlock, tagLandlockRule        = 10, 11, 12, 13
+	tagCPUs, tagSkip                                         = 14, 15
 	flagTerminal, flagSetgroups, flagRandomize               = 1, 2, 4
 	flagListen, flagTrace                                    = 8, 16
 	statReadOnly, statNoSUID, statNoDev                      = unix.ST_RDONLY, unix.ST_NOSUID, unix.ST_NODEV
@@ -75,10 +76,29 @@ func (s stage2Plan) encode() []byte {
 	text(tagGIDMap, gids)
 	record(tagFlags, binary.NativeEndian.AppendUint32(nil, s.flags()))
 	record(tagCaps, binary.NativeEndian.AppendUint64(nil, s.ids.keep))
+	if cpus := s.config.Vary.CPUs; len(cpus) > 0 {
+		record(tagCPUs, cpuMask(cpus))
+	}
+	if skip := s.config.Vary.SkipPIDs; skip > 0 {
+		record(tagSkip, binary.NativeEndian.AppendUint32(nil, uint32(skip)))
+	}
 	for _, path := range s.canaries {
 		text(tagCanary, path)
 	}
 	return out.Bytes()
+}
+
+// cpuMask is a set of processors as the kernel takes it (sched_setaffinity(2)): an array of longs.
+func cpuMask(cpus []int) []byte {
+	words := make([]uint64, cpus[len(cpus)-1]/64+1)
+	for _, cpu := range cpus {
+		words[cpu/64] |= 1 << (cpu % 64)
+	}
+	var mask []byte
+	for _, word := range words {
+		mask = binary.NativeEndian.AppendUint64(mask, word)
+	}
+	return mask
 }
 
 func (s stage2Plan) flags() (flags uint32) {

@@ -43,10 +43,20 @@ var namespaces = []struct {
 func ProbeNamespaces() error {
 	for _, n := range namespaces {
 		if err := tryNamespace(n.flag); err != nil {
-			return &jail.Unsupported{Feature: n.name, Fix: namespaceFix(n.name, err), Err: err}
+			fix := namespaceFix(n.name, err)
+			if n.flag&unix.CLONE_NEWNET != 0 {
+				fix += "; or build without: --allow-degraded=netns"
+			}
+			return &jail.Unsupported{Feature: n.name, Fix: fix, Err: err}
 		}
 	}
 	return nil
+}
+
+// HasNetworkNamespaces reports whether this host makes network namespaces. Where it makes no user namespaces that is another
+// matter, and the answer is yes.
+func HasNetworkNamespaces() bool {
+	return tryNamespace(unix.CLONE_NEWUSER|unix.CLONE_NEWNET) == nil || tryNamespace(unix.CLONE_NEWUSER) != nil
 }
 
 // tryNamespace runs this program, which ends at once, in new namespaces with one mapped id.

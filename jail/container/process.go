@@ -25,6 +25,8 @@ type process struct {
 	init      *libcontainer.Process
 	started   time.Time
 	enforced  jail.Enforced
+	// growthPause is how long the scratch is not measured.
+	growthPause time.Duration
 
 	control, remote       *os.File // the two ends of stage 2's socket
 	plan                  *os.File
@@ -124,6 +126,9 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 	dead := false
 	watch := newWatch(p.config.Limits, p.started)
 	defer watch.stop()
+	growing, stop := context.WithCancel(context.Background())
+	defer stop()
+	grown := p.watchGrowth(growing)
 	var result jail.Result
 	var failed error
 	var state *os.ProcessState
@@ -152,22 +157,29 @@ func (p *process) supervise(ctx context.Context) (jail.Result, error) {
 			if result.Stopped = watch.exceeded(p.output); result.Stopped != "" {
 				forced = p.terminate()
 			}
+		case limit := <-grown:
+			if forced == nil {
+				result.Stopped = limit
+				forced = p.terminate()
+			}
 		case <-forced:
 			p.init.Signal(os.Kill)
 		}
 	}
-	p.observer.finish()
-	p.output.finish()
-	p.returnPipes()
-	p.terminal.close()
 	p.finish(&result, state)
-	if failed = p.observer.explain(failed); failed != nil {
-		return result, failed
+	if failed = p.observer.explain(failed); failed == nil && ctx.Err() != nil {
+		failed = context.Cause(ctx)
 	}
-	if ctx.Err() != nil {
-		return result, context.Cause(ctx)
+	return result, failed
+}
+
+// watchGrowth measures the scratch if a limit is on it.
+func (p *process) watchGrowth(ctx context.Context) <-chan string {
+	l := p.config.Limits
+	if p.config.Scratch == nil || l.Output <= 0 && l.Files <= 0 {
+		return nil
 	}
-	return result, nil
+	return watchGrowth(ctx, p.config.Scratch.Dir, l, p.growthPause)
 }
 
 // terminate asks every process to end and returns when to use force.
@@ -276,6 +288,10 @@ func (p *process) watch(err error) error {
 
 // finish completes a result: with what the kernel counted, and with how it ended if stage 2 had no time to report.
 func (p *process) finish(result *jail.Result, state *os.ProcessState) {
+	p.observer.finish()
+	p.output.finish()
+	p.returnPipes()
+	p.terminal.close()
 	result.Wall = time.Since(p.started)
 	if !p.reported {
 		result.Signal, result.Exit = int(syscall.SIGKILL), 128+int(syscall.SIGKILL)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,9 @@ type Options struct {
 	Program *os.File
 	// Observer is how file accesses are recorded. One that is demanded and cannot run is a *jail.Unsupported.
 	Observer Observer
+	// HostNetwork runs jails in the host's network namespace, with filters that let nothing reach it: for hosts that make none, if
+	// the user has allowed that.
+	HostNetwork bool
 	// Warm is the mode of the jails to come, whose filters are compiled ahead; empty for none.
 	Warm policies.Mode
 	// Warn is told what users may stumble over, in one line, once each; nil for nobody.
@@ -66,7 +70,9 @@ type Runner struct {
 	hook    bool // our own program mounts, else libcontainer does
 	// landlock is the kernel's ABI, 0 for none.
 	landlock int
-	idmaps   idmaps
+	// growthPause is between two looks at how much a build has written.
+	growthPause time.Duration
+	idmaps      idmaps
 	// noListener tells that stage 2 got none.
 	noListener atomic.Bool
 	warnTraced sync.Once
@@ -95,19 +101,25 @@ func New(options Options) (*Runner, error) {
 			return nil, errors.Join(&jail.SetupError{Phase: "seal", Err: err}, dir.close())
 		}
 	}
+	abi, _ := landlockABI()
+	refusals := policies.Refusals()
+	if options.HostNetwork {
+		refusals = append(refusals, policies.NoNetwork(abi >= landlockScoping)...)
+	}
 	r := &Runner{
 		options: options,
 		root:    os.Geteuid() == 0,
 		stage2:  exe,
 		dir:     dir,
 		table: sync.OnceValue(func() *policies.CallTable {
-			return policies.NewCallTable(policies.Refusals(), seccomp.Number)
+			return policies.NewCallTable(refusals, seccomp.Number)
 		}),
-		filters: filterKinds(),
-		hook:    hookWorks(),
-		idmaps:  idmaps{found: map[int]*os.File{}},
+		filters:     filterKinds(refusals),
+		hook:        hookWorks(),
+		growthPause: growthPause,
+		idmaps:      idmaps{found: map[int]*os.File{}},
 	}
-	r.landlock, _ = landlockABI()
+	r.landlock = abi
 	if options.Warm.Filtered() && options.Warm != "" {
 		c := jail.Config{Log: new(observe.Log), Mode: options.Warm}
 		r.warming.Go(func() { r.filter(c, r.choose(c).ask()) })
@@ -133,12 +145,12 @@ type filterKind struct {
 
 // filterKinds are the filters in the order of their loading, each compiled when it is first asked for: the last one is that of
 // a listener.
-func filterKinds() map[filterKind]func() ([][]byte, error) {
+func filterKinds(refusals []policies.SyscallRule) map[filterKind]func() ([][]byte, error) {
 	kinds := map[filterKind]func() ([][]byte, error){}
 	for _, ask := range []seccomp.Ask{seccomp.AskNobody, seccomp.AskListener, seccomp.AskTracer} {
 		for _, i386 := range []bool{false, true} {
 			kinds[filterKind{ask, i386}] = sync.OnceValues(func() ([][]byte, error) {
-				options := seccomp.Options{Rules: policies.Refusals(), Ask: ask, I386: i386}
+				options := seccomp.Options{Rules: refusals, Ask: ask, I386: i386}
 				programs := make([][]byte, 2)
 				var group errgroup.Group
 				group.Go(func() (err error) {
@@ -223,13 +235,13 @@ func (r *Runner) run(ctx context.Context, c jail.Config, kind Observer) (result 
 
 // start creates the container and waits until stage 2 has its plan; what goes wrong in stage 2 is seen by supervise.
 func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSources) (_ *process, err error) {
-	p := &process{config: c, started: time.Now(), enforced: jail.Enforced{Tier: "none"}}
+	p := &process{config: c, started: time.Now(), growthPause: r.growthPause, enforced: jail.Enforced{Tier: "none"}}
 	filters, err := r.filter(c, kind.ask())
 	if err != nil {
 		return nil, err
 	}
 	if filters != nil {
-		p.enforced.Tier, p.enforced.Filters = "full", true
+		p.enforced.Tier, p.enforced.Filters = r.tier(), true
 	}
 	defer func() {
 		if err != nil {
@@ -253,9 +265,7 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	if p.plan, err = sealedFile("plan", plan.encode()); err != nil {
 		return nil, &jail.SetupError{Phase: "plan", Err: err}
 	}
-	config := containerConfig(c, root, ids, limits)
-	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
-	config.Cgroups.Rootless = !r.root
+	config := r.adapt(containerConfig(c, root, ids, limits))
 	p.init = &libcontainer.Process{
 		Args: []string{"/proc/self/fd/3", reexec.Stage2Name}, Env: []string{"HOME=/"}, Cwd: "/", Init: true,
 		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, ExtraFiles: []*os.File{r.stage2, p.remote, p.plan},
@@ -282,6 +292,25 @@ func (r *Runner) start(c jail.Config, kind Observer, root root, pinned *pinnedSo
 	}
 	p.closeChildEnds()
 	return p, nil
+}
+
+// tier is what the audit calls jails that contain.
+func (r *Runner) tier() string {
+	if r.options.HostNetwork {
+		return "no-netns"
+	}
+	return "full"
+}
+
+// adapt makes the configuration of a container one for this user and this host.
+func (r *Runner) adapt(config *configs.Config) *configs.Config {
+	config.RootlessEUID, config.RootlessCgroups = !r.root, !r.root
+	config.Cgroups.Rootless = !r.root
+	if r.options.HostNetwork {
+		config.Namespaces.Remove(configs.NEWNET)
+		config.Networks = nil
+	}
+	return config
 }
 
 func randomName() string {

@@ -59,12 +59,13 @@ func (l *Log) Accesses(owners Owners) iter.Seq2[audit.Access, error] {
 	}
 }
 
-// Processes returns the programs that the entries name, and those that started them, by ID. It is for after Close.
+// Processes returns the programs that ran, by ID: those that were executed in the jail, whether or not an entry names them, and
+// what else the entries name, with those that started it. It is for after Close.
 func (l *Log) Processes() ([]audit.Process, error) {
 	if l.processes == nil {
 		return nil, nil
 	}
-	all := l.processes.close()
+	all, ran := l.processes.close()
 	named := make([]bool, len(all)+1)
 	for k, err := range l.sorted() {
 		if err != nil {
@@ -76,7 +77,7 @@ func (l *Log) Processes() ([]audit.Process, error) {
 	}
 	var list []audit.Process
 	for _, p := range all {
-		if named[p.ID] {
+		if named[p.ID] || ran[p.ID-1] {
 			list = append(list, p)
 		}
 	}

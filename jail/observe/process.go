@@ -26,8 +26,9 @@ type processes struct {
 	tasks    map[int]*task
 	groups   map[int]*group
 	programs []audit.Process
-	poll     int // epoll, -1 where pidfds cannot be had
-	seen     int // calls since somebody looked for processes that have ended
+	ran      []bool // by ID, of the programs: whether it was executed in the jail, as far as is known
+	poll     int    // epoll, -1 where pidfds cannot be had
+	seen     int    // calls since somebody looked for processes that have ended
 }
 
 // task is one thread. fd tells when its id is free; -1 where that cannot be told, and then the task is not remembered.
@@ -86,8 +87,8 @@ func (p *processes) forget(tid int) {
 	unix.Close(t.fd)
 }
 
-// close returns all programs, by ID. It may be called again.
-func (p *processes) close() []audit.Process {
+// close returns all programs, by ID, and which of them were executed in the jail. It may be called again.
+func (p *processes) close() (programs []audit.Process, ran []bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.poll >= 0 {
@@ -98,7 +99,7 @@ func (p *processes) close() []audit.Process {
 		unix.Close(t.fd)
 	}
 	clear(p.tasks)
-	return p.programs
+	return p.programs, p.ran
 }
 
 // at finds the task of a call, which waits, so its files in /proc are those of the caller, and the program that it runs now.
@@ -301,7 +302,7 @@ const ownExe = "hdjail"
 func (p *processes) add(process audit.Process) int {
 	process.ID = len(p.programs) + 1
 	process.Start = time.Since(p.began)
-	p.programs = append(p.programs, process)
+	p.programs, p.ran = append(p.programs, process), append(p.ran, false)
 	return process.ID
 }
 
@@ -337,6 +338,7 @@ func (p *processes) execute(call *Pending) {
 		started.Exe = exe
 	}
 	g.program = p.add(started)
+	p.ran[g.program-1] = true
 	g.executed++
 }
 
@@ -345,12 +347,13 @@ func (p *processes) abandon(call *Pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g := call.task.group; g.before != 0 && g.by == call.call.TID {
+		p.ran[g.program-1] = false
 		g.program, g.before = g.before, 0
 	}
 }
 
 // confirm looks whether the last exec of a process went well: the link to its program tells. One that did not is no
-// program; its entry stays, because others may follow it, but nothing refers to it.
+// program that ran; its entry stays, because others may follow it, but nothing refers to it.
 func (p *processes) confirm(g *group) {
 	before := g.before
 	g.before = 0
@@ -363,6 +366,7 @@ func (p *processes) confirm(g *group) {
 		return
 	}
 	if exe == p.programs[before-1].Exe && path.Base(exe) != path.Base(now.Exe) && !p.interprets(g.tgid, now) {
+		p.ran[g.program-1] = false
 		g.program = before
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // runs before Go, in C
+	"golang.org/x/sys/unix"
 )
 
 // Stage2Name is the one argument of stage 2; pid 1 of a namespace with that argument never reaches Go.
@@ -26,6 +27,9 @@ const MountsName = "hdjail-mounts"
 
 func init() {
 	if len(os.Args) == 2 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		// nsenter's forks have lost it, and libcontainer keeps what it finds. Without it, an init whose runner is killed while
+		// it waits for the order to start the command waits for ever. A runner that is dead already is noticed by its pipe.
+		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) // never fails
 		libcontainer.Init()
 	}
 }

@@ -117,6 +117,10 @@ static void start_loopback(void)
 	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (s < 0 || ioctl(s, SIOCGIFFLAGS, &request) != 0)
 		fail_in("network", "lo");
+	if (request.ifr_flags & IFF_UP) { // the host's, where jails have no network of their own
+		close(s);
+		return;
+	}
 	request.ifr_flags |= IFF_UP;
 	if (ioctl(s, SIOCSIFFLAGS, &request) != 0)
 		fail_in("network", "lo");

@@ -52,6 +52,8 @@ enum tag {
 	TAG_CANARY = 11, // a path that does not exist, which our own accesses ask for: one before the command, one after it
 	TAG_LANDLOCK = 12, // what the fence handles, what it scopes
 	TAG_RULE = 13, // rights, then a path
+	TAG_CPUS = 14,   // the processors of the command, for sched_setaffinity(2)
+	TAG_SKIP = 15,   // u32, how many process numbers are passed over before the command's
 };
 
 enum { MOUNT_OPTIONAL = 1U << 31 }; // in want.flags: masks, which not every kernel has a file for
@@ -93,7 +95,9 @@ struct plan {
 	struct rule *rules;
 	size_t rulec;
 	const char *data; // where the plan is mapped
-	uint32_t flags;
+	const void *cpus; // NULL for ours
+	size_t cpus_size;
+	uint32_t flags, skip;
 	uint64_t caps;
 };
 
@@ -129,7 +133,8 @@ static void *grow(void *list, size_t count, size_t size)
 
 static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 {
-	int text = tag != TAG_CANARY && tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS && tag != TAG_LANDLOCK;
+	int text = tag != TAG_CANARY && tag != TAG_FILTER && tag != TAG_FLAGS && tag != TAG_CAPS && tag != TAG_LANDLOCK && tag != TAG_CPUS &&
+		tag != TAG_SKIP;
 	errno = EINVAL;
 	must(!text || (len > 0 && data[len - 1] == 0), "plan", "unterminated text");
 	switch (tag) {
@@ -173,6 +178,8 @@ static void read_record(struct plan *p, uint32_t tag, char *data, uint32_t len)
 		break;
 	case TAG_FLAGS: must(len == 4, "plan", "flags"); memcpy(&p->flags, data, 4); break;
 	case TAG_CAPS: must(len == 8, "plan", "caps"); memcpy(&p->caps, data, 8); break;
+	case TAG_CPUS: p->cpus = data; p->cpus_size = len; break;
+	case TAG_SKIP: must(len == 4, "plan", "skip"); memcpy(&p->skip, data, 4); break;
 	default: fail("plan", "unknown record");
 	}
 }
@@ -493,6 +500,24 @@ static void exec_command(const struct plan *p)
 	fail("exec", name);
 }
 
+static int end_at_once(void *unused)
+{
+	(void)unused;
+	_exit(0);
+}
+
+// Process numbers are given out in their order (pid_namespaces(7)), so each child that comes and goes takes one. This needs
+// no privilege, unlike /proc/sys/kernel/ns_last_pid.
+static void skip_numbers(const struct plan *p)
+{
+	static char stack[16 << 10] __attribute__((aligned(16)));
+	for (uint32_t i = 0; i < p->skip; i++) {
+		pid_t child = clone(end_at_once, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+		must(child >= 0, "skip", "clone");
+		must(waitpid(child, NULL, 0) == child, "skip", "wait");
+	}
+}
+
 // The child of step 12 on: inside the inner user namespace. It returns only by ending.
 static void run_command(const struct plan *p, int go, int terminal)
 {
@@ -517,6 +542,8 @@ static void run_command(const struct plan *p, int go, int terminal)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	must(chdir(p->dir) == 0, "directory", p->dir);
+	if (p->cpus)
+		must(syscall(SYS_sched_setaffinity, 0, p->cpus_size, p->cpus) == 0, "processors", "sched_setaffinity");
 	int root = open_root();
 	load_landlock(p);
 	ask_for_tracer(p);
@@ -647,6 +674,7 @@ static void stage2(void)
 		must(errno == ENOSYS, "start", "descriptors");
 	read_plan(&p);
 	verify_mounts(&p);
+	skip_numbers(&p);
 	if (p.flags & FLAG_TERMINAL)
 		terminal = make_terminal();
 	signal(SIGCHLD, on_child);

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"hdjail/artifact"
 	"hdjail/artifact/match"
 	"hdjail/build/daemon/wire"
+	"hdjail/build/lens"
 	"hdjail/build/plan"
 	"hdjail/build/sources"
 	"hdjail/jail"
@@ -70,7 +72,7 @@ func (r *Rules) put(p *wire.Put) error {
 }
 
 func (r *Rules) build(b *wire.Build, reached []*artifact.Derivation) error {
-	if len(b.Targets) == 0 || len(b.Targets) > len(b.Steps) || b.Jobs < 0 || b.LockWait < 0 {
+	if len(b.Targets) == 0 || len(b.Targets) > len(b.Steps) || b.Jobs < 0 || b.LockWait < 0 || b.FailureTTL < 0 {
 		return refuse(Malformed, "the build has %d steps, %d targets and %d jobs", len(b.Steps), len(b.Targets), b.Jobs)
 	}
 	seen := make(map[artifact.DerivationID]bool, len(b.Steps))
@@ -82,10 +84,11 @@ func (r *Rules) build(b *wire.Build, reached []*artifact.Derivation) error {
 		if s.Mode != "" && !s.Mode.Contains() {
 			return refuse(Policy, "mode %q is no containment; there are hide and fail", s.Mode)
 		}
-		if _, err := match.Parse(s.Match); err != nil {
-			return refuse(Malformed, "%v", err)
+		if err := matcher(s); err != nil {
+			return err
 		}
-		if l := s.Limits; l != nil && (l.Memory < 0 || l.Pids < 0 || !(l.CPU >= 0) || l.Wall < 0 || l.Silence < 0 || l.Output < 0 || l.Log < 0) {
+		if l := s.Limits; l != nil && (l.Memory < 0 || l.Pids < 0 || !(l.CPU >= 0) || l.Wall < 0 || l.Silence < 0 || l.Output < 0 || l.Files < 0 ||
+			l.Log < 0) {
 			return refuse(Malformed, "a limit is negative")
 		}
 		for _, url := range s.URLs {
@@ -94,10 +97,29 @@ func (r *Rules) build(b *wire.Build, reached []*artifact.Derivation) error {
 			}
 		}
 	}
+	for _, id := range b.Rebuild {
+		if !seen[id] {
+			return refuse(Malformed, "%s is to be built again, and is no step", id)
+		}
+	}
 	for _, d := range reached {
 		if err := r.derivation(d); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// matcher lets through what only looks: the script of a matcher is a file of the caller's.
+func matcher(s wire.Step) error {
+	m, err := match.Parse(s.Match)
+	switch {
+	case err != nil:
+		return refuse(Malformed, "%v", err)
+	case s.Match != "" && len(s.Locked) > 0:
+		return refuse(Malformed, "the step %s has a matcher and a lock", s.ID)
+	case match.Script(m) != "":
+		return refuse(Policy, "it runs no script that chooses among realizations")
 	}
 	return nil
 }
@@ -190,9 +212,9 @@ func checkText(d *artifact.Derivation) error {
 			return refuse(Malformed, "%q is no name of a variable", name)
 		}
 	}
-	for _, p := range d.Promises {
-		if !relative(p) {
-			return refuse(Malformed, "the promise %q is no relative, clean path", p)
+	for _, text := range slices.AppendSeq(slices.Clone(d.Interpreter), maps.Values(d.Environment)) {
+		if _, err := lens.ParseIn(d, text); err != nil {
+			return refuse(Malformed, "%v", err)
 		}
 	}
 	return nil
@@ -238,6 +260,7 @@ func (r *Rules) Limits(stated jail.Limits, store, logs int64) jail.Limits {
 	bound(&l.Wall, site.Wall)
 	bound(&l.Silence, site.Silence)
 	bound(&l.Output, int64(site.Output))
+	bound(&l.Files, site.Files)
 	bound(&l.Log, int64(site.Log))
 	if store >= 0 {
 		bound(&l.Output, max(store, 1))

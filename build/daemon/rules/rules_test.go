@@ -9,6 +9,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build/daemon/wire"
+	"hdjail/build/lockfile"
 	"hdjail/jail"
 	"hdjail/policies"
 )
@@ -21,7 +22,7 @@ daemon:
     - {users: ["1000"], running: 2, store: 1KiB}
     - {groups: [builders, "777"]}
   host_paths: [/opt/site, /run/allowed]
-  limits: {wall: 1h, memory: 1GiB, cpu: 2}
+  limits: {wall: 1h, memory: 1GiB, cpu: 2, files: 9}
 `
 
 var names = map[string]int{"mallory": 666, "builders": 500}
@@ -106,7 +107,7 @@ func good(t *testing.T) *artifact.Derivation {
 		t.Fatal(err)
 	}
 	return &artifact.Derivation{Layout: jail.Layout, Name: "x", System: "x86_64-linux", Prefix: "/store", Interpreter: []string{"/bin/sh", "-eu"},
-		Script: "true", Policy: p.Digest(policies.ModeHide, nil), Environment: map[string]string{"A": "b"}, Promises: []string{"bin/x"},
+		Script: "true", Policy: p.Digest(policies.ModeHide, nil), Environment: map[string]string{"A": "b"}, Promises: []artifact.Promise{artifact.Exists("bin/x")},
 		Sources:      []artifact.Source{{Digest: "blake3:" + strings.Repeat("0", 64), Target: "src"}},
 		HostPackages: []artifact.HostPackage{{Name: "@links"}, {Name: "libc6", Architecture: "amd64", Version: "2:2.36-9+deb12u4~x"}},
 		HostPaths: []artifact.HostPath{{Path: "/opt/site/gcc", Identity: "blake3:" + strings.Repeat("1", 64)},
@@ -152,7 +153,8 @@ func forbidden(t *testing.T) map[string]struct {
 		"no interpreter":    {func(d *artifact.Derivation) { d.Interpreter = nil }, "interpreter"},
 		"relative one":      {func(d *artifact.Derivation) { d.Interpreter = []string{"sh"} }, "interpreter"},
 		"variable":          {func(d *artifact.Derivation) { d.Environment = map[string]string{"A=B": ""} }, "variable"},
-		"promise outside":   {func(d *artifact.Derivation) { d.Promises = []string{"../../etc/shadow"} }, "promise"},
+		"reference":         {func(d *artifact.Derivation) { d.Environment = map[string]string{"A": "${x"} }, "reference"},
+		"promise outside":   {func(d *artifact.Derivation) { d.Promises = []artifact.Promise{artifact.Exists("../../etc/shadow")} }, "promise"},
 		"target outside":    {func(d *artifact.Derivation) { d.Sources[0].Target = "../x" }, "target"},
 		"absolute target":   {func(d *artifact.Derivation) { d.Sources[0].Target = "/etc" }, "target"},
 		"source by path":    {func(d *artifact.Derivation) { d.Sources[0].Digest = "/etc/shadow" }, "digest"},
@@ -205,6 +207,9 @@ func TestAuthorize(t *testing.T) {
 		change(&s)
 		return &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{s}, Targets: target}}
 	}
+	again := func(ids []artifact.DerivationID) *wire.Request {
+		return &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step}, Targets: target, Rebuild: ids}}
+	}
 	other := wire.Caller{UID: 1001, GID: 500}
 	for name, test := range map[string]struct {
 		c    wire.Caller
@@ -233,7 +238,13 @@ func TestAuthorize(t *testing.T) {
 		"negative limit":    {user, builds(func(s *wire.Step) { s.Limits = &wire.Limits{Wall: -1} }), Malformed},
 		"clone":             {user, builds(func(s *wire.Step) { s.URLs = []string{"https://x/y"} }), Policy},
 		"file":              {user, builds(func(s *wire.Step) { s.URLs = []string{"file:///etc/shadow"} }), Policy},
-		"matcher":           {user, builds(func(s *wire.Step) { s.Match = "nonsense" }), Malformed},
+		"matcher":           {user, builds(func(s *wire.Step) { s.Match = "clean|best(f)" }), ""},
+		"no matcher":        {user, builds(func(s *wire.Step) { s.Match = "nonsense" }), Malformed},
+		"script as matcher": {user, builds(func(s *wire.Step) { s.Match = "script(/etc/shadow)" }), Policy},
+		"locked":            {user, builds(func(s *wire.Step) { s.Locked = make([]lockfile.Realization, 1) }), ""},
+		"matcher and lock":  {user, builds(func(s *wire.Step) { s.Match, s.Locked = "latest", make([]lockfile.Realization, 1) }), Malformed},
+		"again":             {user, again(target), ""},
+		"again, no step":    {user, again(make([]artifact.DerivationID, 1)), Malformed},
 		"twice one":         {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step, step}, Targets: target}}, Malformed},
 		"no target":         {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step}}}, Malformed},
 		"negative jobs":     {user, &wire.Request{Version: 1, Build: &wire.Build{Steps: []wire.Step{step}, Targets: target, Jobs: -1}}, Malformed},
@@ -264,7 +275,7 @@ func TestFetch(t *testing.T) {
 func TestLimits(t *testing.T) {
 	r := newRules(t, site)
 	got := r.Limits(jail.Limits{Wall: 2 * time.Hour, Memory: 1 << 20, Output: 5000, Log: 10}, 100, -1)
-	want := jail.Limits{Wall: time.Hour, Memory: 1 << 20, CPU: 2, Output: 100, Log: 10}
+	want := jail.Limits{Wall: time.Hour, Memory: 1 << 20, CPU: 2, Output: 100, Files: 9, Log: 10}
 	if got != want {
 		t.Errorf("limits %+v, want %+v", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/build"
+	"hdjail/build/lockfile"
 	"hdjail/hostpkgs"
 	"hdjail/policies"
 )
@@ -68,6 +69,9 @@ type Build struct {
 	KeepGoing bool          `json:"keep_going,omitempty"`
 	Strict    bool          `json:"strict,omitempty"`
 	LockWait  time.Duration `json:"lock_wait,omitempty"`
+	// Rebuild are the steps to build again. FailureTTL is for how long a failure is reported and not run again.
+	Rebuild    []artifact.DerivationID `json:"rebuild,omitempty"`
+	FailureTTL time.Duration           `json:"failure_ttl,omitempty"`
 	// Detach lets the job go on when the client goes.
 	Detach bool `json:"detach,omitempty"`
 }
@@ -77,10 +81,11 @@ type Step struct {
 	ID artifact.DerivationID `json:"id"`
 	// Mode is "hide", the default, or "fail".
 	Mode policies.Mode `json:"mode,omitempty"`
-	// Match is the text of a matcher.
-	Match  string   `json:"match,omitempty"`
-	Limits *Limits  `json:"limits,omitempty"`
-	URLs   []string `json:"urls,omitempty"` // of sources by git commit
+	// Match is the text of a matcher, Locked are the realizations that a lock file wants instead of one.
+	Match  string                 `json:"match,omitempty"`
+	Locked []lockfile.Realization `json:"locked,omitempty"`
+	Limits *Limits                `json:"limits,omitempty"`
+	URLs   []string               `json:"urls,omitempty"` // of sources by git commit
 }
 
 // Limits are those that a spec states, in the units of spec.Limits.
@@ -91,6 +96,7 @@ type Limits struct {
 	Wall    time.Duration `json:"wall,omitempty"`
 	Silence time.Duration `json:"silence,omitempty"`
 	Output  int64         `json:"output,omitempty"`
+	Files   int64         `json:"files,omitempty"`
 	Log     int64         `json:"log,omitempty"`
 }
 
@@ -192,7 +198,9 @@ type Result struct {
 	ID           artifact.DerivationID    `json:"id"`
 	Realizations []artifact.RealizationID `json:"realizations,omitempty"`
 	Cached       bool                     `json:"cached,omitempty"`
-	Seconds      float64                  `json:"seconds,omitempty"`
+	// Built are what runs gave, whether they were selected or not.
+	Built   []artifact.RealizationID `json:"built,omitempty"`
+	Seconds float64                  `json:"seconds,omitempty"`
 }
 
 // Problem is an error as a person sees it.

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"hdjail/artifact"
+	"hdjail/artifact/lease"
+)
+
+func TestRoots(t *testing.T) {
+	ctx := context.Background()
+	s := open(t, Options{})
+	a, err := run(s, sample("a"), map[string]string{"f": "a"})
+	must(t, err)
+	pin := Root{Kind: Pin, Name: "p", Realization: a.ID}
+	dir := t.TempDir()
+	link := Root{Kind: Link, Name: dir + "/result", Realization: a.ID, Target: s.OutPath(a.ID)}
+	must(t, s.AddRoot(ctx, pin, lease.Options{}), s.AddRoot(ctx, pin, lease.Options{}), s.AddRoot(ctx, link, lease.Options{}))
+
+	var taken *TakenError
+	if err := s.AddRoot(ctx, Root{Kind: Pin, Name: "p", Derivation: a.Derivation}, lease.Options{}); !errors.As(err, &taken) || !taken.Root.same(pin) {
+		t.Error(err)
+	}
+	for _, missing := range []Root{{Kind: Pin, Name: "q", Realization: artifact.RealizationID{1}}, {Kind: Pin, Name: "q", Derivation: artifact.DerivationID{1}}} {
+		if err := s.AddRoot(ctx, missing, lease.Options{}); !errors.As(err, new(*NotFoundError)) {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []Root{{}, {Kind: Pin, Name: "x"}, {Kind: Pin, Name: "../x", Realization: a.ID}, {Kind: Pin, Name: ".x", Realization: a.ID},
+		{Kind: Link, Name: "result", Realization: a.ID, Target: "x"}, {Kind: Link, Name: "/result", Realization: a.ID}, {Kind: "lease", Name: "x", Realization: a.ID}} {
+		if err := s.AddRoot(ctx, bad, lease.Options{}); !errors.As(err, new(*artifact.MalformedError)) {
+			t.Errorf("%+v gives %v", bad, err)
+		}
+	}
+	roots, err := s.Roots()
+	must(t, err)
+	if len(roots) != 2 || !roots[0].same(link) || !roots[1].same(pin) || roots[0].Time.IsZero() {
+		t.Errorf("roots are %+v", roots)
+	}
+	removed, err := s.RemoveRoots(ctx, func(r Root) bool { return r.Kind == Pin }, lease.Options{})
+	must(t, err)
+	roots, err = s.Roots()
+	must(t, err)
+	if len(removed) != 1 || len(roots) != 1 || roots[0].Kind != Link {
+		t.Errorf("removed %+v, left %+v", removed, roots)
+	}
+	must(t, s.ForgetLink(link), s.ForgetLink(link))
+	// Whoever may only read takes no root and no lease.
+	reader := reopen(t, s.root, Options{ReadOnly: true})
+	_, leaseErr := reader.Lease(ctx, Use{}, lease.Options{})
+	_, removeErr := reader.RemoveRoots(ctx, func(Root) bool { return true }, lease.Options{})
+	for _, err := range []error{leaseErr, removeErr, reader.AddRoot(ctx, pin, lease.Options{})} {
+		if !errors.As(err, new(*AccessError)) {
+			t.Error(err)
+		}
+	}
+}
+
+// A link counts as gone only if its directory can be read and says so.
+func TestLinkGone(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Symlink("/there", dir+"/right"), os.Symlink("/elsewhere", dir+"/other"), os.WriteFile(dir+"/file", nil, 0o644))
+	for name, want := range map[string]bool{"right": false, "other": true, "file": true, "nosuch": true} {
+		r := Root{Kind: Link, Name: dir + "/" + name, Target: "/there"}
+		if gone, err := r.LinkGone(); gone != want || err != nil {
+			t.Errorf("%s: gone is %v, %v", name, gone, err)
+		}
+	}
+	for _, name := range []string{dir + "/nosuch/result", dir + "/file/result"} {
+		r := Root{Kind: Link, Name: name, Target: "/there"}
+		if gone, err := r.LinkGone(); gone || err == nil {
+			t.Errorf("%s: gone is %v, %v", name, gone, err)
+		}
+	}
+}
