@@ -176,7 +176,7 @@ func (a *app) hostConfig() (c hostpkgs.Config, err error) {
 		Digest: func(ctx context.Context, dir string) (string, error) {
 			digest, err := tree.DigestPath(ctx, dir)
 			return digest.String(), err
-		}, Progress: a.out.pinning}, err
+		}, Progress: a.out.pinning}, nil
 }
 
 // hostToRead is hostPackages for a verb that takes no snapshots, so the store may be another user's.

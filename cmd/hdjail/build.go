@@ -250,7 +250,11 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	for _, r := range results {
 		paths := b.Paths(r)
 		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
-			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
+			note := "hdjail use ID moves it"
+			if a.served {
+				note = "the owner of the daemon's store can move it"
+			}
+			a.out.say("note: %s; %s", elsewhere(r), note)
 		}
 		for i, path := range paths {
 			if !asJSON {

@@ -16,9 +16,13 @@ import (
 // daemonFlags are those of `hdjail build` that are about the daemon.
 func daemonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "no-daemon", Usage: "build without the daemon, in a store of your own"},
+		noDaemonFlag(),
 		&cli.BoolFlag{Name: "detach", Usage: "leave the build to the daemon, and print the name of the job"},
 	}
+}
+
+func noDaemonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-daemon", Usage: "work without the daemon, in a store of your own"}
 }
 
 // socketPath is where the daemon is, and whether the caller said so.
@@ -57,7 +61,7 @@ func (a *app) daemon(c *cli.Context) (*client.Client, error) {
 	if d.UID != 0 && d.UID != os.Geteuid() && !named {
 		return nil, usagef("the daemon's socket belongs to somebody else", "hdjail build --no-daemon")
 	}
-	a.out.say("using the daemon at %s, store %s; --no-daemon builds without it", path, d.Info.Store)
+	a.out.say("using the daemon at %s, store %s; --no-daemon does without it", path, d.Info.Store)
 	return d, nil
 }
 

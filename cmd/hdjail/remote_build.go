@@ -35,11 +35,10 @@ func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]buil
 	if err != nil {
 		return nil, err
 	}
-	name, err := os.Hostname()
+	b, err := a.onlooker()
 	if err != nil {
 		return nil, err
 	}
-	b := &build.Builder{Store: a.openStore, Now: a.now, CPUs: a.processors, Identity: artifact.Builder{Host: name, UID: os.Geteuid()}}
 	look := options
 	look.DryRun = true
 	results, err := b.Realize(c.Context, p, look)
@@ -76,6 +75,12 @@ func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]buil
 	}
 	a.noteUnselected(results)
 	return results, err
+}
+
+// onlooker is a Builder that finds what is realized in the daemon's store, and builds nothing.
+func (a *app) onlooker() (*build.Builder, error) {
+	name, err := os.Hostname()
+	return &build.Builder{Store: a.openStore, Now: a.now, CPUs: a.processors, Identity: artifact.Builder{Host: name, UID: os.Geteuid()}}, err
 }
 
 // planRemotely opens the daemon's store, and makes the plan, in which no matcher is a script.
