@@ -130,6 +130,8 @@ func (h *Host) Owner(ctx context.Context, name string) (string, bool, error) {
 	if known.Owned = len(all[0]) > 0; known.Owned {
 		known.Name = all[0][0].Package
 	}
-	_ = save(file, known) // not being able to remember is no error of whoever asked
+	if known.Owned { // so what is remembered is bounded by what packages own, whoever asks
+		_ = save(file, known) // not being able to is no error of whoever asked
+	}
 	return known.Name, known.Owned, nil
 }

@@ -120,6 +120,12 @@ func (s *Store) Records(id artifact.DerivationID) ([]artifact.BuildRecord, error
 	return records, nil
 }
 
+// HasRecord reports whether the record of a run is there.
+func (s *Store) HasRecord(id artifact.DerivationID, number int) bool {
+	_, err := os.Lstat(s.recordDir(id, number))
+	return err == nil
+}
+
 // LastRecord returns the newest record of the store, of all runs or of the failed ones. None gives *NotFoundError.
 func (s *Store) LastRecord(failed bool) (artifact.BuildRecord, error) {
 	link := lastLink

@@ -35,6 +35,15 @@ type matcher struct {
 	locked []Realization
 }
 
+// Matcher selects what is locked of the derivation called name, one realization at least.
+func Matcher(name string, locked []Realization) match.Matcher { return matcher{name, locked} }
+
+// Locked are the realizations that a Matcher of this package selects, nil for any other one.
+func Locked(m match.Matcher) []Realization {
+	locked, _ := m.(matcher)
+	return locked.locked
+}
+
 // String implements match.Matcher.
 func (m matcher) String() string {
 	ids := make([]string, len(m.locked))

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -60,30 +61,40 @@ func checkHostPath(path string, never []string, home string) error {
 
 func (r *resolution) hostPath(p spec.HostPath) (found artifact.HostPath, err error) {
 	found.Path = p.Path
-	parent, err := filepath.EvalSymlinks(filepath.Dir(p.Path))
+	found.Identity, err = HostIdentity(r.ctx, p.Path, func(ctx context.Context, path string) (artifact.TreeDigest, error) {
+		if p.ID != "" {
+			return artifact.TreeDigest{}, nil // what is declared needs no reading
+		}
+		return r.HostDigest(ctx, path)
+	})
+	if _, link := strings.CutPrefix(found.Identity, LinkIdentity); err == nil && p.ID != "" && !link {
+		found.Identity = "id:" + p.ID
+	}
+	return found, err
+}
+
+// HostIdentity is that of a whitelisted path as it is now, as in artifact.HostPath, where none is declared. digest is like
+// Resolver.HostDigest.
+func HostIdentity(ctx context.Context, name string, digest func(context.Context, string) (artifact.TreeDigest, error)) (string, error) {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(name))
 	if err != nil {
-		return found, reason(err)
+		return "", reason(err)
 	}
-	if parent != filepath.Dir(p.Path) {
-		return found, fmt.Errorf("lies behind a symbolic link; list %s", filepath.Join(parent, filepath.Base(p.Path)))
+	if parent != filepath.Dir(name) {
+		return "", fmt.Errorf("lies behind a symbolic link; list %s", filepath.Join(parent, filepath.Base(name)))
 	}
-	info, err := os.Lstat(p.Path)
+	info, err := os.Lstat(name)
 	switch {
 	case err != nil:
-		return found, reason(err)
+		return "", reason(err)
 	case info.Mode()&os.ModeSymlink != 0:
-		target, err := filepath.EvalSymlinks(p.Path)
-		found.Identity = LinkIdentity + target
-		return found, reason(err)
+		target, err := filepath.EvalSymlinks(name)
+		return LinkIdentity + target, reason(err)
 	case !info.IsDir() && !info.Mode().IsRegular():
-		return found, errors.New("is neither a file nor a directory")
-	case p.ID != "":
-		found.Identity = "id:" + p.ID
-		return found, nil
+		return "", errors.New("is neither a file nor a directory")
 	}
-	digest, err := r.HostDigest(r.ctx, p.Path)
-	found.Identity = digest.String()
-	return found, reason(err)
+	found, err := digest(ctx, name)
+	return found.String(), reason(err)
 }
 
 func listed(paths []spec.HostPath, target string) bool {

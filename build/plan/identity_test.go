@@ -29,7 +29,7 @@ func drawDocument(t *rapid.T) document {
 	}
 	env := map[string]any{}
 	for i := range rapid.IntRange(0, 3).Draw(t, "variables") {
-		env["V"+strconv.Itoa(i)] = text.Draw(t, "value")
+		env["V"+strconv.Itoa(i)] = strings.ReplaceAll(text.Draw(t, "value"), "$", "$$") // no reference
 	}
 	d["environment"] = env
 	sources := []any{}

@@ -88,6 +88,17 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 		byID[step.ID] = step
 		p.Steps = append(p.Steps, step)
 	}
+	p.sort()
+	for _, n := range g.Targets {
+		if step := r.steps[n.index]; !slices.Contains(p.Targets, step) {
+			p.Targets = append(p.Targets, step)
+		}
+	}
+	return p, r.settleMatches(g, p)
+}
+
+// sort puts the steps in their order, and numbers them.
+func (p *Plan) sort() {
 	slices.SortFunc(p.Steps, func(a, b *Step) int {
 		if a.depth != b.depth {
 			return a.depth - b.depth
@@ -97,10 +108,4 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 	for i, step := range p.Steps {
 		step.Index = i
 	}
-	for _, n := range g.Targets {
-		if step := r.steps[n.index]; !slices.Contains(p.Targets, step) {
-			p.Targets = append(p.Targets, step)
-		}
-	}
-	return p, r.settleMatches(g, p)
 }

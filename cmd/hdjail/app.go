@@ -44,8 +44,12 @@ type app struct {
 	mirrors           []string
 	// degraded are the degradations that the caller has allowed and this host needs.
 	degraded []string
+	// uids are those that root's builds run as; zero for the usual ones.
+	uids policies.UIDRange
 
-	openStore  *store.Store
+	openStore *store.Store
+	// served tells that openStore is a daemon's, and read only.
+	served     bool
 	openHost   *hostpkgs.Host
 	openSource *sources.Store
 	openRunner *container.Runner
@@ -146,24 +150,33 @@ func (a *app) hostPackages() (*hostpkgs.Host, error) {
 	if a.openHost != nil {
 		return a.openHost, nil
 	}
-	s, err := a.store()
+	config, err := a.hostConfig()
 	if err != nil {
 		return nil, err
+	}
+	a.openHost, err = hostpkgs.New(config)
+	return a.openHost, err
+}
+
+// hostConfig is what the host's packages are opened with.
+func (a *app) hostConfig() (c hostpkgs.Config, err error) {
+	s, err := a.store()
+	if err != nil {
+		return c, err
 	}
 	database, err := openDatabase()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	self, err := lease.Self()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	a.openHost, err = hostpkgs.New(hostpkgs.Config{Database: database, Dir: s.HostDir(), TempName: self.TempName, Abandoned: self.Abandoned,
+	return hostpkgs.Config{Database: database, Dir: s.HostDir(), TempName: self.TempName, Abandoned: self.Abandoned,
 		Digest: func(ctx context.Context, dir string) (string, error) {
 			digest, err := tree.DigestPath(ctx, dir)
 			return digest.String(), err
-		}, Progress: a.out.pinning})
-	return a.openHost, err
+		}, Progress: a.out.pinning}, nil
 }
 
 // hostToRead is hostPackages for a verb that takes no snapshots, so the store may be another user's.
@@ -203,13 +216,17 @@ func (a *app) sources() (*sources.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.openSource, err = sources.Open(sources.Options{Root: s.Root(), Tree: digestTree, Mirrors: a.mirrors, Offline: a.offline,
-		Proxy: http.ProxyFromEnvironment})
+	a.openSource, err = sources.Open(a.sourceOptions(s.Root()))
 	if err != nil {
 		return nil, err
 	}
 	a.onClose(a.openSource.Close)
 	return a.openSource, nil
+}
+
+// sourceOptions are those of a store's sources, by the verb's flags.
+func (a *app) sourceOptions(root string) sources.Options {
+	return sources.Options{Root: root, Tree: digestTree, Mirrors: a.mirrors, Offline: a.offline, Proxy: http.ProxyFromEnvironment}
 }
 
 func digestTree(ctx context.Context, dir *os.File) (artifact.TreeDigest, error) {
@@ -232,6 +249,9 @@ func (a *app) runner(warm policies.Mode) (*container.Runner, error) {
 		return nil, err
 	}
 	o.Program, o.Warm = program, warm
+	if a.uids.Count > 0 {
+		o.FirstUID, o.UIDs = a.uids.First, a.uids.Count
+	}
 	if !isRoot() {
 		if o.RunDir, err = a.userRunDir(); err != nil {
 			return nil, errors.Join(err, program.Close())

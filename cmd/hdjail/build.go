@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"hdjail/artifact/store"
 	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/policies"
@@ -82,7 +80,7 @@ func buildCommand(a *app) *cli.Command {
 			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory.",
-		Flags: append(buildFlags(), jsonFlag(),
+		Flags: append(append(buildFlags(), daemonFlags()...), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
 			&cli.BoolFlag{Name: "locked", Usage: "hold all to the lock file: its derivations, host packages and results; without an argument, its roots"},
@@ -97,21 +95,17 @@ func buildCommand(a *app) *cli.Command {
 			if c.String("out-link") != "" && len(r.targets) > 1 {
 				return usagef("--out-link is for one target", "leave it out, or link several into a profile")
 			}
-			p, err := a.planLocked(c, r)
-			if err != nil {
+			results, done, err := a.build(c, r)
+			if done {
 				return err
 			}
-			if c.Bool("dry-run") {
-				return a.dryRun(c, p)
-			}
-			results, err := a.realize(c, p, c.String("profile") != "" || c.String("out-link") != "")
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
 				err = printed
 			}
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
-			if err == nil && c.String("out-link") != "" {
+			if err == nil && c.String("out-link") != "" && len(results) > 0 {
 				err = a.outLink(c, results[0])
 			}
 			return err
@@ -169,12 +163,17 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
+	a.noteUnselected(results)
+	return a.wanted(p, results), err
+}
+
+// noteUnselected tells of what was built in vain.
+func (a *app) noteUnselected(results []build.Result) {
 	for _, r := range results {
 		if r.Unselected() {
 			a.out.say("note: %s was built, and the matcher %s prefers what was there before", r.Step.Name(), r.Step.Matcher)
 		}
 	}
-	return a.wanted(p, results), err
 }
 
 // buildOptions reads the flags that say how the plan is realized.
@@ -254,7 +253,11 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	for _, r := range results {
 		paths := b.Paths(r)
 		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
-			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
+			note := "hdjail use ID moves it"
+			if a.served {
+				note = "the owner of the daemon's store can move it"
+			}
+			a.out.say("note: %s; %s", elsewhere(r), note)
 		}
 		for i, path := range paths {
 			if !asJSON {
@@ -277,25 +280,6 @@ func elsewhere(r build.Result) string {
 		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
 	}
 	return "the public path of " + r.Step.Name() + " leads to another realization"
-}
-
-// outLink makes or replaces a symbolic link, in one step, and then its record in the store.
-func (a *app) outLink(c *cli.Context, r build.Result) error {
-	link := a.absolute(c.String("out-link"))
-	if info, err := os.Lstat(link); err == nil && info.Mode()&os.ModeSymlink == 0 {
-		return usagef("--out-link "+quote(link)+" exists and is no symbolic link", "")
-	}
-	b := build.Builder{Store: a.openStore}
-	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+"-"+strconv.Itoa(os.Getpid()))
-	target := b.Paths(r)[0]
-	if err := os.Symlink(target, temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, link); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	root := store.Root{Kind: store.Link, Name: link, Realization: r.Realizations[0].ID, Target: target}
-	return a.openStore.AddRoot(c.Context, root, a.rootsWait(c))
 }
 
 // openEvents opens what --events names: a new or emptied file, or a descriptor that the caller has opened.

@@ -196,4 +196,19 @@ The build is not deterministic. Bring the locked one from a store that has it, o
 differs between two results, "hdjail lock verify A B" whether the same commands were run.`},
 	"HJ0079": {exitOther, "one thing does not depend on another", `
 No way leads there: neither a dependency, at any depth, nor a pinned host package of one has that name or ID.`},
+	"HJ0083": {exitIllegal, "the daemon refused a request", `
+The policy of the site does not allow it, whoever runs this program: a mode without containment, a path of the host that the site
+has not listed under daemon: host_paths:, a store that is not the daemon's, or a caller whom no rule names. The refusal is in
+the log of the site. "hdjail build --no-daemon" builds with your own rights in a store of your own.`},
+	"HJ0084": {exitIllegal, "a quota is used up", `
+The site bounds the bytes that the results, sources and logs of one user take in the daemon's store. What is removed from the store
+counts no more.`},
+	"HJ0087": {exitAgain, "the daemon has no room now", `
+Too many jobs wait, too many clients are connected, or the daemon was stopped. Try again later.`},
+	"HJ0088": {exitOther, "the daemon went away", `
+The connection to the daemon ended before it had answered. What it had built is in its store. Jobs end with the daemon; those of a
+client that went end, too, unless they were detached.`},
+	"HJ0089": {exitDigest, "the log of the site is not as it was written", `
+Each line holds the hash of the one before it, and a second file tells how long the log is. The first line that does not fit is named:
+it, or the one before it, was changed, removed, moved or cut off. A machine that lost power may have lost the last lines.`},
 }

@@ -48,6 +48,7 @@ const (
 	exitFetch       = 9
 	exitIncomplete  = 10
 	exitLocked      = 11
+	exitAgain       = 75
 	exitInterrupted = 130
 )
 
@@ -125,6 +126,7 @@ func diagnose(err error) problem {
 // diagnoses are tried in order: what failed, then what caused it.
 var diagnoses = []func(error) (problem, bool){
 	on(func(e *usageError) problem { return problem{Code: "HJ0002", Help: helps(e.Help)} }),
+	diagnoseDaemon,
 	on(diagnoseFailure),
 	on(diagnoseIllegalRun),
 	on(func(e *incompleteError) problem {
@@ -288,10 +290,16 @@ func diagnoseFailure(e *build.Failure) problem {
 	} else {
 		p = diagnoseScript(p, e)
 	}
-	if !e.Remembered.IsZero() {
-		p.Help = append(p.Help, "this is the failure of "+moment(e.Remembered)+"; leave out --failure-ttl to run the build again")
-	}
+	p.Help = append(p.Help, rememberedHelp(e)...)
 	return p
+}
+
+// rememberedHelp says that a failure was not of this run.
+func rememberedHelp(e *build.Failure) []string {
+	if e.Remembered.IsZero() {
+		return nil
+	}
+	return helps("this is the failure of " + moment(e.Remembered) + "; leave out --failure-ttl to run the build again")
 }
 
 // diagnoseScript shows what the build printed last, and where there is more.

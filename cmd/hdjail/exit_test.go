@@ -27,6 +27,11 @@ import (
 	"hdjail/artifact/tree"
 	"hdjail/artifact/verify"
 	"hdjail/build"
+	"hdjail/build/daemon"
+	"hdjail/build/daemon/client"
+	"hdjail/build/daemon/rules"
+	"hdjail/build/daemon/sitelog"
+	"hdjail/build/daemon/wire"
 	"hdjail/build/lens"
 	"hdjail/build/lockfile"
 	"hdjail/build/plan"
@@ -161,6 +166,17 @@ var diagnosed = []struct {
 	{&links.RuleError{Err: fs.ErrInvalid}, "HJ0063", 6},
 	{&links.GlobError{}, "HJ0063", 6},
 	{&links.UnsupportedError{}, "HJ0063", 6},
+	{&client.Error{Problem: wire.Problem{Code: "HJ0030", Exit: 3}}, "HJ0030", 3},
+	{&spec.Error{Err: &client.Error{Problem: wire.Problem{Code: "HJ0011", Exit: 6}}}, "HJ0011", 6},
+	{&spec.Error{Err: &rules.Refused{Kind: rules.Policy}}, "HJ0083", 4},
+	{&rules.Refused{Kind: rules.Caller}, "HJ0083", 4},
+	{&rules.Refused{Kind: rules.Quota}, "HJ0084", 4},
+	{&rules.Refused{Kind: rules.Busy}, "HJ0087", 75},
+	{daemon.ErrStopped, "HJ0087", 75},
+	{&client.LostError{Err: &wire.FrameError{}}, "HJ0088", 1},
+	{&wire.FrameError{}, "HJ0088", 1},
+	{&wire.TooLargeError{}, "HJ0083", 4},
+	{&sitelog.DamageError{}, "HJ0089", 8},
 	{&public.LiveError{Witness: &closure.InconsistentError{}}, "HJ0064", 1},
 	{&closure.InconsistentError{}, "HJ0065", 1},
 	{&store.RootError{Err: syscall.EACCES}, "HJ0080", 1},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ func lockCommand(a *app) *cli.Command {
 		Description: "The lock file has the derivations, the versions and digests of all host packages, and the results that are built already. Equal\n" +
 			"input gives equal bytes: keep it in your version control. With it \"hdjail build --locked\" gives the same derivations, also after an\n" +
 			"upgrade of the host, and the same results where the store has them or the builds are deterministic.",
-		Flags: append(planFlags(), &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "hdjail.lock", Usage: "write `FILE`, - for standard output"}),
+		Flags: append(planFlags(), noDaemonFlag(), &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "hdjail.lock", Usage: "write `FILE`, - for standard output"}),
 		Action: func(c *cli.Context) error {
 			r, err := a.request(c, c.Args().Slice())
 			if err != nil {
@@ -56,14 +57,7 @@ func (a *app) lock(c *cli.Context, r request) error {
 		recorder.HostPackages = host
 		return &recorder
 	}
-	if _, err := a.subjects(append(c.Args().Slice(), ".")...); err != nil {
-		return err
-	}
-	p, err := a.plan(c.Context, r)
-	if err != nil {
-		return err
-	}
-	b, err := a.builder()
+	p, b, err := a.planToLock(c, r)
 	if err != nil {
 		return err
 	}
@@ -97,6 +91,31 @@ func (a *app) lock(c *cli.Context, r request) error {
 	return nil
 }
 
+// planToLock makes a plan where "hdjail build" would realize it: in the daemon's store, if there is a daemon.
+func (a *app) planToLock(c *cli.Context, r request) (*plan.Plan, *build.Builder, error) {
+	d, err := a.daemon(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d != nil {
+		p, err := a.planRemotely(c, d, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		b, err := a.onlooker()
+		return p, b, err
+	}
+	if _, err := a.subjects(append(c.Args().Slice(), ".")...); err != nil {
+		return nil, nil, err
+	}
+	p, err := a.plan(c.Context, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := a.builder()
+	return p, b, err
+}
+
 // lockNames names targets relative to the directory of a lock file, which is the working directory for standard output.
 func (a *app) lockNames(file string) lockfile.Names {
 	dir := filepath.Dir(a.absolute(file))
@@ -112,13 +131,16 @@ func (a *app) lockNames(file string) lockfile.Names {
 	}
 }
 
-// planLocked is plan, held to the lock file if the command line says so.
-func (a *app) planLocked(c *cli.Context, r request) (*plan.Plan, error) {
+// planner makes a plan of what was asked for.
+type planner func(context.Context, request) (*plan.Plan, error)
+
+// planLocked makes a plan, and holds it to the lock file if the command line says so.
+func (a *app) planLocked(c *cli.Context, r request, resolve planner) (*plan.Plan, error) {
 	if !c.Bool("locked") {
 		if c.IsSet("lock-file") {
 			return nil, usagef("--lock-file says nothing without --locked", "")
 		}
-		return a.plan(c.Context, r)
+		return resolve(c.Context, r)
 	}
 	name := c.String("lock-file")
 	f, err := readLock(a.absolute(name))
@@ -137,7 +159,7 @@ func (a *app) planLocked(c *cli.Context, r request) (*plan.Plan, error) {
 		}
 	}
 	r.host, r.locked = f.Host, f.Matchers()
-	p, err := a.plan(c.Context, r)
+	p, err := resolve(c.Context, r)
 	if err != nil {
 		return nil, err
 	}
