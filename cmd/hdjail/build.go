@@ -27,7 +27,7 @@ func planFlags() []cli.Flag {
 		matchFlag(),
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
 		allowDegradedFlag(),
-		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
+		&cli.StringSliceFlag{Name: "mirror", KeepSpace: true, Usage: "ask `DIR|URL` for sources first"},
 	}
 }
 
