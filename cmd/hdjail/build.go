@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -81,7 +82,8 @@ func buildCommand(a *app) *cli.Command {
 		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\n" +
 			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
-			"it, and no argument for the working directory.",
+			"it, and no argument for the working directory. --json prints an object for each, and one with an \"error\" for each build\n" +
+			"that failed or was skipped. Every failure is told; the exit status is that of the first.",
 		Flags: append(buildFlags(), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
@@ -105,9 +107,11 @@ func buildCommand(a *app) *cli.Command {
 				return a.dryRun(c, p)
 			}
 			results, err := a.realize(c, p, c.String("profile") != "" || c.String("out-link") != "")
-			if printed := a.printResults(results, c.Bool("json")); err == nil {
-				err = printed
+			printed := a.printResults(results, c.Bool("json"))
+			if printed == nil && c.Bool("json") {
+				printed = a.printFailures(err)
 			}
+			err = cmp.Or(err, printed)
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
@@ -162,7 +166,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	var audits auditList
 	b.Audited = audits.add
 	results, err = b.Realize(c.Context, p, options)
-	if err == nil {
+	if err = failures(err, results); err == nil {
 		err = audits.incomplete
 	}
 	err = errors.Join(err, sink.finish(diagnoseExit(err)))

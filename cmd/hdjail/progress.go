@@ -71,7 +71,8 @@ func leaksText(e build.Event) string {
 
 func ending(e build.Event) string {
 	if e.Status == "skipped" {
-		return "skipped"
+		_, cause, _ := strings.Cut(e.Error, ": ")
+		return strings.TrimSuffix("skipped: "+cause, ": ")
 	}
 	return fmt.Sprintf("%s in %s", e.Status, seconds(time.Duration(e.Seconds*float64(time.Second))))
 }
