@@ -85,7 +85,7 @@ type Task struct {
 // Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it
 // runs the build in a jail and registers what comes out. A build that failed is a *Failure, and has a build record. A matcher
 // is asked once more after the builds: one that wants more then gives *UnsatisfiedError. Cancelling ctx kills the jail and
-// registers nothing.
+// registers nothing; the record of the run says so.
 func (b *Builder) Build(ctx context.Context, t Task) (Result, error) {
 	r := Result{Step: t.Step, Cached: true}
 	need, err := b.ask(ctx, t, &r)
