@@ -179,7 +179,7 @@ func (b *Builder) ask(ctx context.Context, t Task, r *Result) (need int, err err
 	candidates := slices.DeleteFunc(all, func(c artifact.Realization) bool { return !c.Context.Equal(t.Context) })
 	answer, err := t.Step.Matcher.Match(candidates, b.facts(ctx, t))
 	if err != nil {
-		return 0, &MatchError{t.Step.Name(), t.Step.Matcher.String(), err}
+		return 0, &MatchError{t.Step.Name(), t.Step.Matcher.String(), r.Built, err}
 	}
 	selected := slices.DeleteFunc(candidates, func(c artifact.Realization) bool { return !slices.Contains(answer.Select, c.ID) })
 	r.rejected = answer.Rejected
