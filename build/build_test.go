@@ -432,7 +432,7 @@ func TestCancel(t *testing.T) {
 	}
 	for _, step := range p.Steps {
 		records, err := s.store.Records(step.ID)
-		if ran := step.Derivation.Name == "a"; err != nil || len(records) > 0 != ran || ran && records[0].Failure != "cancelled" {
+		if ran := step.Derivation.Name != "b"; err != nil || len(records) > 0 && !ran || step.Derivation.Name == "a" && (len(records) != 1 || records[0].Failure != "cancelled") {
 			t.Errorf("records of %s: %v, %v", step.Name(), records, err)
 		}
 	}
