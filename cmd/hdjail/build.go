@@ -254,8 +254,8 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	b := build.Builder{Store: a.openStore}
 	for _, r := range results {
 		paths := b.Paths(r)
-		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
-			a.out.say("note: %s; hdjail use ID moves it", elsewhere(r))
+		if text := a.elsewhere(r); text != "" {
+			a.out.say("note: %s; hdjail use ID moves it", text)
 		}
 		for i, path := range paths {
 			if !asJSON {
@@ -272,10 +272,14 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
-// elsewhere says why it is not the public path that is printed.
-func elsewhere(r build.Result) string {
+// elsewhere says that the public path does not lead to what is printed, if that is so. With a prefix that is not the store's
+// directory it may lead there in jails only, and what is printed is a path of the host.
+func (a *app) elsewhere(r build.Result) string {
 	if n := len(r.Realizations); n > 1 {
 		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
+	}
+	if id, err := a.openStore.Public(r.Step.ID); err == nil && id == r.Realizations[0].ID {
+		return ""
 	}
 	return "the public path of " + r.Step.Name() + " leads to another realization"
 }
