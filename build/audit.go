@@ -41,22 +41,41 @@ func (r *run) startRecord(ctx context.Context, c *jail.Config) (err error) {
 	return err
 }
 
-// pending leaves word of the run for whoever comes after us if we are killed: a failure, with an audit that says it is not whole.
+// pending leaves word of the run for whoever comes after us if we are killed.
 func (r *run) pending() error {
 	if _, err := r.b.Store.PutDerivation(&r.t.Step.Derivation); err != nil {
 		return err
 	}
+	f, err := r.unfinished("error", "was cut off: hdjail was killed")
+	if err != nil {
+		return err
+	}
+	r.begun = true
+	return r.temp.Pending(f)
+}
+
+// unfinished is the record of a run that did not come to its end: a failure, with an audit that says it is not whole.
+func (r *run) unfinished(kind, reason string) (store.Failure, error) {
 	f := store.Failure{Record: r.buildRecord(), Log: r.logPath()}
-	f.Record.Failure, f.Record.Message = "error", "build "+r.t.Step.Name()+" was cut off: hdjail was killed"
+	f.Record.Failure, f.Record.Message = kind, "build "+r.t.Step.Name()+" "+reason
 	if r.record != nil {
 		var text bytes.Buffer
 		a := r.record.Unfinished(r.t.Step.Name(), r.view.Mode)
 		if err := audit.Write(&text, a.Header, nil, a.All, audit.Rest{}); err != nil {
-			return err
+			return f, err
 		}
 		f.Audit = text.Bytes()
 	}
-	return r.temp.Pending(f)
+	return f, nil
+}
+
+// cancelled records a run that the caller has ended.
+func (r *run) cancelled(ctx context.Context) error {
+	f, err := r.unfinished("cancelled", "was cancelled")
+	if err == nil {
+		_, err = r.b.Store.RecordFailure(context.WithoutCancel(ctx), f)
+	}
+	return err
 }
 
 // finishRecord completes the record of the run, and tells of it.

@@ -430,9 +430,10 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(err, interrupted) || !strings.HasPrefix(status, "a failed, b skipped") {
 		t.Errorf("%s, %v", status, err)
 	}
-	for _, step := range p.Steps[:1] {
-		if records, _ := s.store.Records(step.ID); len(records) != 0 && step.Derivation.Name == "a" {
-			t.Errorf("records of %s: %v", step.Name(), records)
+	for _, step := range p.Steps {
+		records, err := s.store.Records(step.ID)
+		if ran := step.Derivation.Name != "b"; err != nil || len(records) > 0 && !ran || step.Derivation.Name == "a" && (len(records) != 1 || records[0].Failure != "cancelled") {
+			t.Errorf("records of %s: %v, %v", step.Name(), records, err)
 		}
 	}
 	if _, err := s.builder.Realize(ctx, p, Options{}); !errors.Is(err, interrupted) {

@@ -85,7 +85,7 @@ type Task struct {
 // Build realizes one derivation whose dependencies are realized: it asks the matcher, and while that lacks something it
 // runs the build in a jail and registers what comes out. A build that failed is a *Failure, and has a build record. A matcher
 // is asked once more after the builds: one that wants more then gives *UnsatisfiedError. Cancelling ctx kills the jail and
-// registers nothing.
+// registers nothing; the record of the run says so.
 func (b *Builder) Build(ctx context.Context, t Task) (Result, error) {
 	r := Result{Step: t.Step, Cached: true}
 	need, err := b.ask(ctx, t, &r)
@@ -179,7 +179,7 @@ func (b *Builder) ask(ctx context.Context, t Task, r *Result) (need int, err err
 	candidates := slices.DeleteFunc(all, func(c artifact.Realization) bool { return !c.Context.Equal(t.Context) })
 	answer, err := t.Step.Matcher.Match(candidates, b.facts(ctx, t))
 	if err != nil {
-		return 0, &MatchError{t.Step.Name(), t.Step.Matcher.String(), err}
+		return 0, &MatchError{t.Step.Name(), t.Step.Matcher.String(), r.Built, err}
 	}
 	selected := slices.DeleteFunc(candidates, func(c artifact.Realization) bool { return !slices.Contains(answer.Select, c.ID) })
 	r.rejected = answer.Rejected

@@ -20,7 +20,8 @@ import (
 //	build.log    Text was printed by the build, whole lines
 //	build.audit  the run is over: Counts of accesses by verdict, whether the record is Complete, and Reasons if not
 //	build.leaks  the output needs Total things outside itself, its dependencies and its whitelist, or names them
-//	build.done   Status "built", "cached", "failed" or "skipped"; Realization, Path, Seconds, Error, Kind
+//	build.done   Status "built", "cached", "failed" or "skipped"; Realization, Path, Seconds, Error, Kind; a failed one has
+//	             the Realization that was built last if its matcher refused
 //	done         the last event: Exit
 type Event struct {
 	Version int       `json:"v"`

@@ -23,11 +23,26 @@ import (
 type MatchError struct {
 	// Name is that of the step, Matcher the text of its matcher.
 	Name, Matcher string
-	Err           error
+	// Built is what was built just before, and is in the store; none if nothing was.
+	Built []artifact.RealizationID
+	Err   error
 }
 
 // Error implements error: one line.
-func (e *MatchError) Error() string { return fmt.Sprintf("realize %s: %v", e.Name, e.Err) }
+func (e *MatchError) Error() string {
+	if len(e.Built) == 0 {
+		return fmt.Sprintf("realize %s: %v", e.Name, e.Err)
+	}
+	return fmt.Sprintf("realize %s: built %s, and then %v", e.Name, joinIDs(e.Built), e.Err)
+}
+
+func joinIDs(ids []artifact.RealizationID) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return strings.Join(texts, ", ")
+}
 
 // Unwrap returns the cause.
 func (e *MatchError) Unwrap() error { return e.Err }
@@ -76,12 +91,8 @@ type SeveralError struct {
 
 // Error implements error: one line.
 func (e *SeveralError) Error() string {
-	texts := make([]string, len(e.IDs))
-	for i, id := range e.IDs {
-		texts[i] = id.String()
-	}
 	return fmt.Sprintf("build %s: %d realizations of its dependency %s are selected, and it does not say many: %s", e.Dependant, len(e.IDs),
-		e.Dependency, strings.Join(texts, ", "))
+		e.Dependency, joinIDs(e.IDs))
 }
 
 func compareIDs(a, b artifact.RealizationID) int { return slices.Compare(a[:], b[:]) }

@@ -13,7 +13,7 @@ import (
 )
 
 // remembered is the failure of the last run of the task's build, if that was a short while ago and would repeat itself. What
-// ran out of time or memory may do better the next time.
+// ran out of time or memory may do better the next time, and one that was cancelled tells nothing.
 func (b *Builder) remembered(t Task) error {
 	if b.FailureTTL <= 0 || t.Rebuild {
 		return nil
@@ -23,7 +23,7 @@ func (b *Builder) remembered(t Task) error {
 		return err
 	}
 	for _, r := range slices.Backward(records) {
-		if r.Purpose != "build" || r.Mode != string(t.Step.Mode) || !r.Context.Equal(t.Context) {
+		if r.Purpose != "build" || r.Failure == "cancelled" || r.Mode != string(t.Step.Mode) || !r.Context.Equal(t.Context) {
 			continue
 		}
 		if !slices.Contains([]string{"exit", "illegal-access", "promise"}, r.Failure) || b.Now().Sub(r.End) >= b.FailureTTL {

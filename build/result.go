@@ -51,6 +51,9 @@ func (b *Builder) report(r *Result) {
 	case r.Cached:
 		e.Status = "cached"
 	}
+	if len(r.Built) > 0 && (errors.As(r.Err, new(*MatchError)) || errors.As(r.Err, new(*UnsatisfiedError))) {
+		e.Realization = r.Built[len(r.Built)-1].String()
+	}
 	if len(r.Realizations) > 0 {
 		e.Realization = r.Realizations[0].ID.String()
 		e.Path = b.Store.OutPath(r.Realizations[0].ID)

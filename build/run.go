@@ -38,6 +38,8 @@ type run struct {
 	limits  jail.Limits
 	result  jail.Result
 	record  *recording.Record
+	// begun tells that the script may have been started.
+	begun bool
 	// elsewhere is the directory of the scratch if that is not in temp.
 	elsewhere string
 }
@@ -244,10 +246,13 @@ func (r *run) buildRecord() artifact.BuildRecord {
 }
 
 // failed completes an error of the run: a *Failure gets its build record, and what the build left is kept if the caller
-// wants that.
+// wants that; so does a run that was cancelled, of which nothing is kept.
 func (r *run) failed(ctx context.Context, err error) error {
 	var failure *Failure
-	if !errors.As(err, &failure) || ctx.Err() != nil {
+	switch {
+	case err != nil && ctx.Err() != nil && r.begun:
+		return errors.Join(err, r.cancelled(ctx))
+	case ctx.Err() != nil || !errors.As(err, &failure):
 		return err
 	}
 	if r.b.KeepFailed {

@@ -32,7 +32,7 @@ func auditCommand(a *app) *cli.Command {
 			&cli.BoolFlag{Name: "last", Usage: "the last run of all, the default"},
 			&cli.BoolFlag{Name: "failed", Usage: "the last run that failed"},
 			jsonFlag(),
-			&cli.StringSliceFlag{Name: "verdict", Usage: "only accesses of the verdict `V`, one a line; repeatable"},
+			&cli.StringSliceFlag{Name: "verdict", Usage: "only accesses of the verdicts `V`, separated by commas, one access a line (repeatable)"},
 			&cli.StringFlag{Name: "by", Usage: "group accesses by `WHAT`: package, process or directory"},
 			&cli.StringFlag{Name: "explain", Usage: "tell all that is known of `PATH`, and what would allow it"},
 			&cli.BoolFlag{Name: "output", Usage: "tell which libraries, interpreters and absolute paths the output of a build needs or names"},
@@ -84,7 +84,7 @@ type auditView struct {
 
 func newAuditView(c *cli.Context) (auditView, error) {
 	v := auditView{by: report.By(c.String("by")), explain: c.String("explain")}
-	for _, name := range c.StringSlice("verdict") {
+	for _, name := range splitCommas(c.StringSlice("verdict")) {
 		verdict := policies.Verdict(name)
 		if !verdict.Known() {
 			return v, usagef("--verdict is "+quote(name), "there are "+joined(policies.Verdicts()))

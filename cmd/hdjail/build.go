@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func planFlags() []cli.Flag {
 		matchFlag(),
 		&cli.BoolFlag{Name: "offline", Usage: "use no network"},
 		allowDegradedFlag(),
-		&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources first"},
+		&cli.StringSliceFlag{Name: "mirror", KeepSpace: true, Usage: "ask `DIR|URL` for sources first"},
 	}
 }
 
@@ -79,7 +80,8 @@ func buildCommand(a *app) *cli.Command {
 		UsageText: "hdjail build hello.yaml\nhdjail build -j4 --profile tools zlib.yaml libpng.yaml\nhdjail build --dry-run hello.yaml\n" +
 			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
-			"it, and no argument for the working directory.",
+			"it, and no argument for the working directory. --json prints an object for each, and one with an \"error\" for each build\n" +
+			"that failed or was skipped. Every failure is told; the exit status is that of the first.",
 		Flags: append(append(buildFlags(), daemonFlags()...), jsonFlag(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
@@ -99,9 +101,11 @@ func buildCommand(a *app) *cli.Command {
 			if done {
 				return err
 			}
-			if printed := a.printResults(results, c.Bool("json")); err == nil {
-				err = printed
+			printed := a.printResults(results, c.Bool("json"))
+			if printed == nil && c.Bool("json") {
+				printed = a.printFailures(err)
 			}
+			err = cmp.Or(err, printed)
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}
@@ -156,7 +160,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	var audits auditList
 	b.Audited = audits.add
 	results, err = b.Realize(c.Context, p, options)
-	if err == nil {
+	if err = failures(err, results); err == nil {
 		err = audits.incomplete
 	}
 	err = errors.Join(err, sink.finish(diagnoseExit(err)))
@@ -252,12 +256,12 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	b := build.Builder{Store: a.openStore}
 	for _, r := range results {
 		paths := b.Paths(r)
-		if paths[0] != a.openStore.PublicPath(&r.Step.Derivation) {
+		if text := a.elsewhere(r); text != "" {
 			note := "hdjail use ID moves it"
 			if a.served {
 				note = "the owner of the daemon's store can move it"
 			}
-			a.out.say("note: %s; %s", elsewhere(r), note)
+			a.out.say("note: %s; %s", text, note)
 		}
 		for i, path := range paths {
 			if !asJSON {
@@ -274,10 +278,14 @@ func (a *app) printResults(results []build.Result, asJSON bool) error {
 	return nil
 }
 
-// elsewhere says why it is not the public path that is printed.
-func elsewhere(r build.Result) string {
+// elsewhere says that the public path does not lead to what is printed, if that is so. With a prefix that is not the store's
+// directory it may lead there in jails only, and what is printed is a path of the host.
+func (a *app) elsewhere(r build.Result) string {
 	if n := len(r.Realizations); n > 1 {
 		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
+	}
+	if id, err := a.openStore.Public(r.Step.ID); err == nil && id == r.Realizations[0].ID {
+		return ""
 	}
 	return "the public path of " + r.Step.Name() + " leads to another realization"
 }

@@ -60,18 +60,20 @@ Options, before or after the verb:
 
 func (a *app) cli() *cli.App {
 	program := &cli.App{
-		Name:                  "hdjail",
-		Usage:                 "build hashed specs in jails, on record, and link what comes out into profiles",
-		UsageText:             "hdjail build hello.yaml\nhdjail run --host gcc,make --rw . -- make\nhdjail profile link tools hello.yaml\nhdjail doctor",
-		Version:               version,
-		HideVersion:           true,
-		Writer:                a.out.data,
-		ErrWriter:             io.Discard,
-		HideHelpCommand:       true,
-		CustomAppHelpTemplate: rootTemplate,
-		ExitErrHandler:        func(*cli.Context, error) {},
-		OnUsageError:          usageFault,
-		Before:                func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
+		Name:            "hdjail",
+		Usage:           "build hashed specs in jails, on record, and link what comes out into profiles",
+		UsageText:       "hdjail build hello.yaml\nhdjail run --host gcc,make --rw . -- make\nhdjail profile link tools hello.yaml\nhdjail doctor",
+		Version:         version,
+		HideVersion:     true,
+		Writer:          a.out.data,
+		ErrWriter:       io.Discard,
+		HideHelpCommand: true,
+		// Matchers, paths and values of variables have commas of their own; flags that take lists split them themselves.
+		DisableSliceFlagSeparator: true,
+		CustomAppHelpTemplate:     rootTemplate,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              usageFault,
+		Before:                    func(c *cli.Context) error { return a.out.setColor(c.String("color")) },
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", EnvVars: []string{"HDJAIL_STORE"}, Usage: "keep everything below `DIR`", Destination: &a.storeRoot},
 			&cli.StringFlag{Name: "prefix", EnvVars: []string{"HDJAIL_PREFIX"}, Usage: "begin the paths that artifacts know with `DIR`", DefaultText: "the store's directory", Destination: &a.prefix},

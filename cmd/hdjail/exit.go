@@ -85,8 +85,11 @@ func (a *app) exit(err error) int {
 	case errors.As(err, &status):
 		return int(status)
 	}
-	p := diagnose(err)
-	a.out.problem(p)
+	list := problems(err)
+	for _, p := range list {
+		a.out.problem(p)
+	}
+	p := list[0]
 	var run *runError
 	if errors.As(err, &run) && p.Exit != exitInterrupted {
 		return run.status

@@ -59,7 +59,7 @@ func fetchCommand(a *app) *cli.Command {
 		UsageText: "hdjail fetch hello.yaml\nhdjail fetch --mirror /srv/sources stack/*.yaml",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "offline", Usage: "use no network"},
-			&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` first"},
+			&cli.StringSliceFlag{Name: "mirror", KeepSpace: true, Usage: "ask `DIR|URL` first"},
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `FORM`: auto, tree, plain, quiet or json"},
 			jsonFlag(),
 		},

@@ -71,9 +71,15 @@ func leaksText(e build.Event) string {
 
 func ending(e build.Event) string {
 	if e.Status == "skipped" {
-		return "skipped"
+		_, cause, _ := strings.Cut(e.Error, ": ")
+		return strings.TrimSuffix("skipped: "+cause, ": ")
 	}
-	return fmt.Sprintf("%s in %s", e.Status, seconds(time.Duration(e.Seconds*float64(time.Second))))
+	took := seconds(time.Duration(e.Seconds * float64(time.Second)))
+	if e.Status == "failed" && e.Realization != "" {
+		_, reason, _ := strings.Cut(e.Error, ": ")
+		return fmt.Sprintf("built in %s, but refused by its matcher: %s", took, reason)
+	}
+	return fmt.Sprintf("%s in %s", e.Status, took)
 }
 
 // seconds is a length of time, for people.

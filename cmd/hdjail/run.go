@@ -55,9 +55,9 @@ not be made, 126 if the command is not executable, 127 if it was not found.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "host", Usage: "show only these `PACKAGES`, separated by commas, and what they depend on"},
 			&cli.StringFlag{Name: "mode", Usage: "`MODE` off, log, hide or fail"},
-			&cli.StringSliceFlag{Name: "rw", Usage: "show a `DIR` of the host, writable (repeatable)"},
-			&cli.StringSliceFlag{Name: "ro", Usage: "show a `DIR` of the host, read-only (repeatable)"},
-			&cli.StringSliceFlag{Name: "env", Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
+			&cli.StringSliceFlag{Name: "rw", KeepSpace: true, Usage: "show a `DIR` of the host, writable (repeatable)"},
+			&cli.StringSliceFlag{Name: "ro", KeepSpace: true, Usage: "show a `DIR` of the host, read-only (repeatable)"},
+			&cli.StringSliceFlag{Name: "env", KeepSpace: true, Usage: "pass `NAME` on, or set NAME=VALUE (repeatable)"},
 			&cli.StringFlag{Name: "audit", Usage: "write the record of all accesses to `FILE`, as JSON"},
 			allowDegradedFlag(),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing of the record at the end"},
@@ -307,6 +307,7 @@ func (a *app) setVariables(env []string, mode policies.Mode, terminal bool) map[
 	return set
 }
 
+// splitCommas is for flags that take a list: each may be given several times, and name several.
 func splitCommas(list []string) []string {
 	var all []string
 	for _, item := range list {

@@ -37,7 +37,7 @@ func (a *app) survey(c *cli.Context, b *build.Builder, s survey) (results []buil
 	}
 	switch {
 	case err != nil && !goOn:
-		return nil, false, err
+		return nil, false, failures(err, results)
 	case err != nil || missing(results):
 		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
 			return nil, false, err

@@ -22,7 +22,7 @@ you have seen enough. The exit status is 8 if something damaged is left.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "repair", Usage: "move what is damaged away, and build or fetch it again"},
 			&cli.BoolFlag{Name: "offline", Usage: "use no network"},
-			&cli.StringSliceFlag{Name: "mirror", Usage: "ask `DIR|URL` for sources"},
+			&cli.StringSliceFlag{Name: "mirror", KeepSpace: true, Usage: "ask `DIR|URL` for sources"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "run at most `N` builds at once", DefaultText: "as many as processors"},
 			&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress of builds as `FORM`: auto, tree, plain, quiet or json"},
 			&cli.DurationFlag{Name: "lock-timeout", Usage: "give up after `TIME` if another process collects", DefaultText: "never"},
