@@ -155,10 +155,11 @@ func (s *Store) hasRooted(r Root) error {
 
 // RemoveRoots removes the pins and records of links that which picks, and returns them.
 func (s *Store) RemoveRoots(ctx context.Context, which func(Root) bool, o lease.Options) ([]Root, error) {
-	l, err := s.LockRoots(ctx, o)
+	l, err := s.LockToFree(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	defer s.FillReserve()
 	defer l.Release()
 	all, err := s.Roots()
 	if err != nil {
