@@ -61,9 +61,11 @@ func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, e
 	}
 	snap.Roots = slices.Clone(roots)
 	for _, r := range own {
-		if gone, err := r.LinkGone(); r.Kind == store.Link && gone && err == nil {
-			snap.Gone = append(snap.Gone, r)
-			continue
+		if r.Kind == store.Link {
+			if gone, err := s.LinkGone(r); gone && err == nil {
+				snap.Gone = append(snap.Gone, r)
+				continue
+			}
 		}
 		snap.Roots = append(snap.Roots, r)
 	}

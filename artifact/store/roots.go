@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,8 +38,10 @@ type Root struct {
 	Derivation  artifact.DerivationID  `json:"derivation,omitzero"`
 	Realization artifact.RealizationID `json:"realization,omitzero"`
 	// Target is where a link leads.
-	Target string    `json:"target,omitempty"`
-	Time   time.Time `json:"time,omitzero"`
+	Target string `json:"target,omitempty"`
+	// Place is where a link was seen, set by AddRoot.
+	Place Place     `json:"place,omitzero"`
+	Time  time.Time `json:"time,omitzero"`
 }
 
 // RootError reports a root that cannot be read. It may stand for anything, so nothing can be collected.
@@ -117,6 +118,9 @@ func (s *Store) AddRoot(ctx context.Context, r Root, o lease.Options) error {
 	defer l.Release()
 	if err := s.hasRooted(r); err != nil {
 		return err
+	}
+	if r.Kind == Link {
+		r.Place = s.placeOf(r.Name)
 	}
 	switch there, err := readRoot(file); {
 	case err == nil && there.same(r):
@@ -230,23 +234,4 @@ func readRoot(file string) (r Root, err error) {
 		return r, err
 	}
 	return r, r.check()
-}
-
-// LinkGone reports whether the link at the path of a root is known to be gone, or to lead elsewhere. An error says that
-// nobody can tell, because its directory cannot be read: then it counts as there.
-func (r Root) LinkGone() (bool, error) {
-	dir, err := os.OpenFile(filepath.Dir(r.Name), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), filepath.Base(r.Name), buf)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
-		return true, nil
-	}
-	if err != nil {
-		return false, &fs.PathError{Op: "readlink", Path: r.Name, Err: err}
-	}
-	return string(buf[:n]) != r.Target, nil
 }

@@ -37,7 +37,7 @@ func TestRoots(t *testing.T) {
 	}
 	roots, err := s.Roots()
 	must(t, err)
-	if len(roots) != 2 || !roots[0].same(link) || !roots[1].same(pin) || roots[0].Time.IsZero() {
+	if len(roots) != 2 || roots[0].Place != s.placeOf(link.Name) || roots[0].Target != link.Target || !roots[1].same(pin) || roots[0].Time.IsZero() {
 		t.Errorf("roots are %+v", roots)
 	}
 	removed, err := s.RemoveRoots(ctx, func(r Root) bool { return r.Kind == Pin }, lease.Options{})
@@ -61,17 +61,44 @@ func TestRoots(t *testing.T) {
 
 // A link counts as gone only if its directory can be read and says so.
 func TestLinkGone(t *testing.T) {
+	s := open(t, Options{})
 	dir := t.TempDir()
 	must(t, os.Symlink("/there", dir+"/right"), os.Symlink("/elsewhere", dir+"/other"), os.WriteFile(dir+"/file", nil, 0o644))
 	for name, want := range map[string]bool{"right": false, "other": true, "file": true, "nosuch": true} {
-		r := Root{Kind: Link, Name: dir + "/" + name, Target: "/there"}
-		if gone, err := r.LinkGone(); gone != want || err != nil {
+		r := Root{Kind: Link, Name: dir + "/" + name, Target: "/there", Place: s.placeOf(dir + "/" + name)}
+		if gone, err := s.LinkGone(r); gone != want || err != nil {
 			t.Errorf("%s: gone is %v, %v", name, gone, err)
 		}
 	}
 	for _, name := range []string{dir + "/nosuch/result", dir + "/file/result"} {
-		r := Root{Kind: Link, Name: name, Target: "/there"}
-		if gone, err := r.LinkGone(); gone || err == nil {
+		r := Root{Kind: Link, Name: name, Target: "/there", Place: s.placeOf(dir + "/right")}
+		if gone, err := s.LinkGone(r); gone || err == nil {
+			t.Errorf("%s: gone is %v, %v", name, gone, err)
+		}
+	}
+}
+
+// Whether a link is gone can be told on its machine alone, and where its directory is the same.
+func TestLinkElsewhere(t *testing.T) {
+	s := open(t, Options{})
+	dir := t.TempDir()
+	here := s.placeOf(dir + "/result")
+	for name, r := range map[string]struct {
+		change func(*Place)
+		known  bool
+	}{
+		"here":                 {func(*Place) {}, true},
+		"since a restart":      {func(p *Place) { p.Boot = "x" }, true},
+		"another host name":    {func(p *Place) { p.Host = "x" }, true},
+		"another machine":      {func(p *Place) { p.Boot, p.Host = "x", "x" }, false},
+		"another directory":    {func(p *Place) { p.Inode++ }, false},
+		"another file system":  {func(p *Place) { p.Device++ }, false},
+		"made who knows where": {func(p *Place) { *p = Place{} }, false},
+	} {
+		place := here
+		r.change(&place)
+		gone, err := s.LinkGone(Root{Kind: Link, Name: dir + "/result", Target: "/there", Place: place})
+		if gone != r.known || (err == nil) != r.known {
 			t.Errorf("%s: gone is %v, %v", name, gone, err)
 		}
 	}

@@ -85,7 +85,7 @@ func unpinCommand(a *app) *cli.Command {
 // rooted is a line of `hdjail list --roots`.
 type rooted struct {
 	store.Root
-	// State is "kept", "gone" for a link that is no more, or why its directory cannot be read: then it counts as there.
+	// State is "kept", "gone" for a link that is no more, or why nobody here can judge it: then it counts as there.
 	State string `json:"state"`
 }
 
@@ -108,7 +108,7 @@ func (a *app) listRoots(c *cli.Context) error {
 		return err
 	}
 	for _, r := range own {
-		list = append(list, rooted{r, linkState(r)})
+		list = append(list, rooted{r, linkState(s, r)})
 	}
 	leases, err := gc.LeaseRoots(s)
 	if err != nil {
@@ -128,14 +128,14 @@ func (a *app) listRoots(c *cli.Context) error {
 	})
 }
 
-func linkState(r store.Root) string {
+func linkState(s *store.Store, r store.Root) string {
 	if r.Kind != store.Link {
 		return "kept"
 	}
-	gone, err := r.LinkGone()
+	gone, err := s.LinkGone(r)
 	switch {
 	case err != nil:
-		return "kept, cannot be read: " + err.Error()
+		return "kept, cannot be judged: " + err.Error()
 	case gone:
 		return "gone"
 	}
