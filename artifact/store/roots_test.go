@@ -103,3 +103,34 @@ func TestLinkElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedRoots: they hide no others, and can be removed.
+func TestDamagedRoots(t *testing.T) {
+	ctx := context.Background()
+	s := open(t, Options{})
+	a, err := run(s, sample("a"), map[string]string{"f": "a"})
+	must(t, err)
+	link := Root{Kind: Link, Name: t.TempDir() + "/result", Realization: a.ID, Target: "x"}
+	for _, r := range []Root{{Kind: Pin, Name: "bad", Realization: a.ID}, {Kind: Pin, Name: "good", Realization: a.ID}, link} {
+		must(t, s.AddRoot(ctx, r, lease.Options{}))
+	}
+	for _, file := range []string{"pin-bad.json", link.file()} {
+		must(t, os.Remove(s.path("gcroots", file)), os.WriteFile(s.path("gcroots", file), []byte("{"), 0o644))
+	}
+	roots, err := s.Roots()
+	if len(roots) != 1 || roots[0].Name != "good" || !errors.As(err, new(*RootError)) {
+		t.Errorf("%+v, %v", roots, err)
+	}
+	removed, err := s.RemoveRoots(ctx, func(r Root) bool { return r.At(link.Name) }, lease.Options{})
+	if len(removed) != 1 || err != nil {
+		t.Errorf("of the link: %+v, %v", removed, err)
+	}
+	removed, err = s.RemoveRoots(ctx, func(r Root) bool { return r.Kind == Pin && r.Name == "bad" }, lease.Options{})
+	if len(removed) != 1 || err != nil {
+		t.Errorf("of the pin: %+v, %v", removed, err)
+	}
+	roots, err = s.Roots()
+	if len(roots) != 1 || err != nil {
+		t.Errorf("left %+v, %v", roots, err)
+	}
+}
