@@ -13,7 +13,7 @@ import (
 )
 
 // Roots returns what all generations of all profiles link, for a collection: also those of a profile of which none is
-// current. One that cannot be read is *store.RootError.
+// current. One that cannot be read is *store.RootError, joined, beside the others.
 func (p *Profiles) Roots() ([]store.Root, error) {
 	entries, err := os.ReadDir(p.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -23,6 +23,7 @@ func (p *Profiles) Roots() ([]store.Root, error) {
 		return nil, &store.RootError{Name: "profiles", Err: err}
 	}
 	var roots []store.Root
+	var failed []error
 	for _, e := range entries {
 		if checkName("profile", e.Name()) != nil || lease.IsTempName(e.Name()) { // a lock that is being taken
 			continue
@@ -36,10 +37,10 @@ func (p *Profiles) Roots() ([]store.Root, error) {
 			d.close()
 		}
 		if err != nil {
-			return nil, &store.RootError{Name: "profile " + e.Name(), Err: err}
+			failed = append(failed, &store.RootError{Name: "profile " + e.Name(), Err: err})
 		}
 	}
-	return roots, nil
+	return roots, errors.Join(failed...)
 }
 
 // roots appends those of one profile. A generation that was deleted has left an empty directory.
@@ -49,8 +50,9 @@ func (d *dir) roots(roots []store.Root) ([]store.Root, error) {
 		return roots, nil // it was not used yet
 	}
 	if err != nil {
-		return nil, err
+		return roots, err
 	}
+	var failed []error
 	for _, n := range numbers {
 		g, err := d.generation(n)
 		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
@@ -60,12 +62,13 @@ func (d *dir) roots(roots []store.Root) ([]store.Root, error) {
 			}
 		}
 		if err != nil {
-			return nil, err
+			failed = append(failed, err)
+			continue
 		}
 		for _, a := range g.Artifacts {
 			roots = append(roots, store.Root{Kind: "profile", Name: fmt.Sprintf("%s/%d", d.name, n), Derivation: a.Derivation,
 				Realization: a.Realization, Time: g.Time})
 		}
 	}
-	return roots, nil
+	return roots, errors.Join(failed...)
 }

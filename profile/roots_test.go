@@ -60,7 +60,7 @@ func TestRoots(t *testing.T) {
 			t.Fatal(err)
 		}
 		var unreadable *store.RootError
-		if roots, err := f.Roots(); !errors.As(err, &unreadable) {
+		if roots, err := f.Roots(); !errors.As(err, &unreadable) || len(roots) != 2 {
 			t.Errorf("%v, %v", roots, err)
 		}
 	}

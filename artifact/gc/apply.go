@@ -14,10 +14,11 @@ import (
 // taken out of the store is deleted after that lock is given back. The roots are those that the store does not know itself.
 // It returns the plan with what was done of it, all of it unless there is an error.
 func Collect(ctx context.Context, s *store.Store, o Options, roots func() ([]store.Root, error), wait lease.Options) (*Plan, error) {
-	l, err := s.LockRoots(ctx, wait)
+	l, err := s.LockToFree(ctx, wait)
 	if err != nil {
 		return nil, err
 	}
+	defer s.FillReserve()
 	defer l.Release()
 	plan, err := look(ctx, s, o, roots)
 	if err != nil {

@@ -7,12 +7,9 @@ import (
 	"hdjail/artifact/store"
 )
 
-// LeaseRoots returns what the leases of living processes keep, for people.
+// LeaseRoots returns what the leases of living processes keep, for people, also beside an error.
 func LeaseRoots(s *store.Store) ([]store.Root, error) {
 	uses, err := s.Leases()
-	if err != nil {
-		return nil, err
-	}
 	var roots []store.Root
 	for _, name := range slices.Sorted(maps.Keys(uses)) {
 		u := uses[name]
@@ -23,5 +20,5 @@ func LeaseRoots(s *store.Store) ([]store.Root, error) {
 			roots = append(roots, store.Root{Kind: "lease", Name: u.Purpose, Realization: id})
 		}
 	}
-	return roots, nil
+	return roots, err
 }

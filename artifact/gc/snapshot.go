@@ -45,7 +45,7 @@ type Thing struct {
 }
 
 // Read looks at all of a store. The roots are those that the store does not know itself. A root or manifest that cannot be
-// read is an error: what it keeps is not known. Nothing is changed, but for leases of dead processes.
+// read, and a root that names what the store lacks, is an error: what it keeps is not known. Nothing is changed, but for leases of dead processes.
 func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, error) {
 	own, err := s.Roots()
 	if err != nil {
@@ -61,16 +61,29 @@ func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, e
 	}
 	snap.Roots = slices.Clone(roots)
 	for _, r := range own {
-		if gone, err := r.LinkGone(); r.Kind == store.Link && gone && err == nil {
-			snap.Gone = append(snap.Gone, r)
-			continue
+		if r.Kind == store.Link {
+			if gone, err := s.LinkGone(r); gone && err == nil {
+				snap.Gone = append(snap.Gone, r)
+				continue
+			}
 		}
 		snap.Roots = append(snap.Roots, r)
 	}
 	for _, u := range uses {
 		snap.Uses = append(snap.Uses, u)
 	}
-	return snap, nil
+	return snap, broken(s, snap.Roots)
+}
+
+// broken gives *store.RootError for each root that names what the store lacks, joined.
+func broken(s *store.Store, roots []store.Root) error {
+	var failed []error
+	for _, r := range roots {
+		if err := s.HasRooted(r); err != nil {
+			failed = append(failed, &store.RootError{Name: r.Kind + " " + r.Name, Err: err})
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // Contents is Read without roots and leases.

@@ -22,9 +22,10 @@ type Bin struct {
 	n     int
 }
 
-// NewBin returns an empty bin. The caller closes it.
+// NewBin returns an empty bin, also on a full file system. The caller closes it.
 func (s *Store) NewBin() (*Bin, error) {
-	t, err := s.NewTemp()
+	var t *Temp
+	err := s.relieved(func() (err error) { t, err = s.NewTemp(); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -89,5 +90,7 @@ func (b *Bin) Close() error {
 	for n := range b.n {
 		group.Go(func() error { return tree.Remove(dir, strconv.Itoa(n)) })
 	}
-	return errors.Join(group.Wait(), b.temp.Close())
+	err = errors.Join(group.Wait(), b.temp.Close())
+	b.store.FillReserve()
+	return err
 }

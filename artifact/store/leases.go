@@ -103,13 +103,14 @@ func (s *Store) LockRoots(ctx context.Context, o lease.Options) (*lease.Lock, er
 }
 
 // Leases returns what living processes use, by the names of their leases. Those of dead ones are removed, unless the store
-// is read-only. One that cannot be read gives *RootError.
+// is read-only. One that cannot be read gives *RootError, joined, beside the others.
 func (s *Store) Leases() (map[string]Use, error) {
 	entries, err := os.ReadDir(s.path("gcroots/leases"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, &RootError{"leases", err}
 	}
 	uses := map[string]Use{}
+	var failed []error
 	for _, e := range entries {
 		name, isLock := strings.CutSuffix(e.Name(), leaseLock)
 		if !isLock {
@@ -118,7 +119,8 @@ func (s *Store) Leases() (map[string]Use, error) {
 		base := s.path("gcroots/leases", name)
 		gone, err := s.leaseOver(base + leaseLock)
 		if err != nil {
-			return nil, &RootError{"leases/" + name, err}
+			failed = append(failed, &RootError{"leases/" + name, err})
+			continue
 		}
 		if gone {
 			s.reapLease(base)
@@ -133,11 +135,12 @@ func (s *Store) Leases() (map[string]Use, error) {
 			err = json.Unmarshal(data, &u)
 		}
 		if err != nil {
-			return nil, &RootError{"leases/" + name, err}
+			failed = append(failed, &RootError{"leases/" + name, err})
+			continue
 		}
 		uses[name] = u
 	}
-	return uses, nil
+	return uses, errors.Join(failed...)
 }
 
 func (s *Store) reapLease(base string) {

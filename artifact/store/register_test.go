@@ -96,6 +96,7 @@ realizations/{rb}/manifest.json -r--r--r--
 realizations/{rb}/out dr-xr-xr-x 
 realizations/{rb}/out/b -r-xr-xr-x 
 realizations/{rb}/{A}-a-1 Lrwxrwxrwx ../{ra}/out
+reserve -rw------- 
 sources drwxr-xr-x 
 store drwxr-xr-x 
 store/{A}-a-1 Lrwxrwxrwx ../realizations/{ra}/out

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,11 +38,14 @@ type Root struct {
 	Derivation  artifact.DerivationID  `json:"derivation,omitzero"`
 	Realization artifact.RealizationID `json:"realization,omitzero"`
 	// Target is where a link leads.
-	Target string    `json:"target,omitempty"`
-	Time   time.Time `json:"time,omitzero"`
+	Target string `json:"target,omitempty"`
+	// Place is where a link was seen, set by AddRoot.
+	Place Place     `json:"place,omitzero"`
+	Time  time.Time `json:"time,omitzero"`
 }
 
-// RootError reports a root that cannot be read. It may stand for anything, so nothing can be collected.
+// RootError reports a root that cannot be read, or names what the store lacks. What it stands for is not known, so nothing can
+// be collected.
 type RootError struct {
 	Name string
 	Err  error
@@ -115,8 +117,11 @@ func (s *Store) AddRoot(ctx context.Context, r Root, o lease.Options) error {
 		return err
 	}
 	defer l.Release()
-	if err := s.hasRooted(r); err != nil {
+	if err := s.HasRooted(r); err != nil {
 		return err
+	}
+	if r.Kind == Link {
+		r.Place = s.placeOf(r.Name)
 	}
 	switch there, err := readRoot(file); {
 	case err == nil && there.same(r):
@@ -140,8 +145,8 @@ func (r Root) same(other Root) bool {
 	return r == other
 }
 
-// hasRooted makes sure that the store has what a root names.
-func (s *Store) hasRooted(r Root) error {
+// HasRooted gives *NotFoundError if the store lacks what a root names.
+func (s *Store) HasRooted(r Root) error {
 	what, p := "derivation", s.derivationFile(r.Derivation)
 	if !r.Realization.IsZero() {
 		what, p = "realization", s.path("realizations", r.Realization.String(), "manifest.json")
@@ -153,51 +158,77 @@ func (s *Store) hasRooted(r Root) error {
 	return err
 }
 
-// RemoveRoots removes the pins and records of links that which picks, and returns them.
+// RemoveRoots removes the pins and records of links that which picks, and returns them. Of those that cannot be read it is
+// asked, too: they have a kind and a name only.
 func (s *Store) RemoveRoots(ctx context.Context, which func(Root) bool, o lease.Options) ([]Root, error) {
-	l, err := s.LockRoots(ctx, o)
+	l, err := s.LockToFree(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	defer s.FillReserve()
 	defer l.Release()
-	all, err := s.Roots()
+	records, err := s.rootRecords()
 	if err != nil {
 		return nil, err
 	}
 	var removed []Root
-	for _, r := range all {
-		if !which(r) {
+	for _, r := range records {
+		if !which(r.Root) {
 			continue
 		}
-		if err := s.dropRoot(r); err != nil {
+		if err := s.dropRoot(r.file); err != nil {
 			return removed, err
 		}
-		removed = append(removed, r)
+		removed = append(removed, r.Root)
 	}
 	return removed, nil
 }
 
 // ForgetLink removes the record of a link that is gone. The caller holds the lock of LockRoots.
 func (s *Store) ForgetLink(r Root) error {
-	if err := s.dropRoot(r); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.dropRoot(r.file()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-func (s *Store) dropRoot(r Root) error {
-	p := s.path("gcroots", r.file())
+func (s *Store) dropRoot(file string) error {
+	p := s.path("gcroots", file)
 	return s.denied(p, os.Remove(p))
 }
 
 // Roots returns the pins and the records of links, by kind and name. Anything else in their directory, and one that cannot
-// be read, gives *RootError.
+// be read, gives *RootError, joined, beside the others.
 func (s *Store) Roots() ([]Root, error) {
+	records, err := s.rootRecords()
+	if err != nil {
+		return nil, err
+	}
+	var roots []Root
+	var failed []error
+	for _, r := range records {
+		if r.err != nil {
+			failed = append(failed, &RootError{r.file, r.err})
+			continue
+		}
+		roots = append(roots, r.Root)
+	}
+	return roots, errors.Join(failed...)
+}
+
+// rootRecord is a file in gcroots/. Of one that cannot be read, the root has only what the name of the file tells.
+type rootRecord struct {
+	Root
+	file string
+	err  error
+}
+
+func (s *Store) rootRecords() ([]rootRecord, error) {
 	entries, err := os.ReadDir(s.path("gcroots"))
 	if err != nil {
 		return nil, &RootError{"gcroots", err}
 	}
-	var roots []Root
+	var records []rootRecord
 	for _, e := range entries {
 		if e.Name() == "leases" {
 			continue
@@ -210,12 +241,26 @@ func (s *Store) Roots() ([]Root, error) {
 			err = fmt.Errorf("it is the record of %q", r.Name)
 		}
 		if err != nil {
-			return nil, &RootError{e.Name(), err}
+			r = rootOf(e.Name())
 		}
-		roots = append(roots, r)
+		records = append(records, rootRecord{r, e.Name(), err})
 	}
-	slices.SortFunc(roots, func(a, b Root) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	return roots, nil
+	slices.SortFunc(records, func(a, b rootRecord) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	return records, nil
+}
+
+// rootOf is what the name of a record tells: the name of a pin; of a link no more than a hash, see Root.At.
+func rootOf(file string) Root {
+	text := strings.TrimSuffix(file, ".json")
+	if name, ok := strings.CutPrefix(text, Pin+"-"); ok {
+		return Root{Kind: Pin, Name: name}
+	}
+	return Root{Kind: Link, Name: text}
+}
+
+// At reports whether the root is the link at a path, also if its record cannot be read.
+func (r Root) At(path string) bool {
+	return r.Kind == Link && (r.Name == path || r.Name+".json" == Root{Kind: Link, Name: path}.file())
 }
 
 func readRoot(file string) (r Root, err error) {
@@ -229,23 +274,4 @@ func readRoot(file string) (r Root, err error) {
 		return r, err
 	}
 	return r, r.check()
-}
-
-// LinkGone reports whether the link at the path of a root is known to be gone, or to lead elsewhere. An error says that
-// nobody can tell, because its directory cannot be read: then it counts as there.
-func (r Root) LinkGone() (bool, error) {
-	dir, err := os.OpenFile(filepath.Dir(r.Name), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), filepath.Base(r.Name), buf)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
-		return true, nil
-	}
-	if err != nil {
-		return false, &fs.PathError{Op: "readlink", Path: r.Name, Err: err}
-	}
-	return string(buf[:n]) != r.Target, nil
 }

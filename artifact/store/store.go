@@ -132,8 +132,11 @@ func (s *Store) prepare() error {
 		return s.denied(s.path("tmp"), err)
 	}
 	if found == 0 {
-		return s.writeFile(s.path(formatFile), fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion))
+		if err := s.writeFile(s.path(formatFile), fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion)); err != nil {
+			return err
+		}
 	}
+	s.FillReserve()
 	return nil
 }
 

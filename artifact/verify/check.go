@@ -299,9 +299,17 @@ func (c *checker) roots(others func() ([]store.Root, error)) {
 	_, err1 := c.store.Roots()
 	_, err2 := c.store.Leases()
 	_, err3 := others()
-	for _, err := range []error{err1, err2, err3} {
+	for _, err := range slices.Concat(parts(err1), parts(err2), parts(err3)) {
 		if bad := (*store.RootError)(nil); errors.As(err, &bad) {
 			c.looked(Problem{Kind: Root, ID: bad.Name, Path: "gcroots/" + bad.Name}, 0, errors.New(bad.Err.Error()))
 		}
 	}
+}
+
+// parts are the errors that were joined.
+func parts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }

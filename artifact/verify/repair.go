@@ -22,10 +22,11 @@ type Todo struct {
 // Quarantine moves everything damaged out of the way, under the lock of collections, and mends what follows from the rest
 // of the store: build records and public paths. Problems say what was done, and what is left to do.
 func (r *Report) Quarantine(ctx context.Context, s *store.Store, wait lease.Options) (Todo, error) {
-	l, err := s.LockRoots(ctx, wait)
+	l, err := s.LockToFree(ctx, wait)
 	if err != nil {
 		return Todo{}, err
 	}
+	defer s.FillReserve()
 	defer l.Release()
 	var todo Todo
 	for i := range r.Problems {

@@ -153,8 +153,9 @@ The end of the file is missing, so accesses may be missing, too. What is there i
 causes are a full disk, a copy that was interrupted, or an hdjail that was killed.`},
 
 	"HJ0080": {exitOther, "a root cannot be read", `
-A profile, a pin, a record of a link or a lease is damaged or may not be read. What it keeps is not known, so nothing was removed.
-A root is never taken for dead because it cannot be read. "hdjail list --roots" shows all of them.`},
+A profile, a pin, a record of a link or a lease is damaged, may not be read, or names what the store does not have any more. What it
+keeps is not known, so nothing was removed. A root is never taken for dead for that. "hdjail list --roots" shows all that can be
+read, and which are broken; "hdjail unpin" removes pins and records of links that are damaged, too.`},
 	"HJ0081": {exitUsage, "a pin of that name keeps something else", `
 Names of pins are used once. "hdjail list --roots" shows what each keeps, "hdjail unpin NAME" gives a name back.`},
 	"HJ0082": {exitDigest, "something in the store is not what its name says", `

@@ -156,6 +156,10 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*mounts.TargetError) problem { return problem{Code: "HJ0043"} }),
 	on(func(*hosttree.MountpointError) problem { return problem{Code: "HJ0043"} }),
 
+	on(func(*store.RootError) problem {
+		return problem{Code: "HJ0080", Help: helps("hdjail gc removes nothing until that is mended: build again what it names, make it readable, or hdjail unpin it",
+			"hdjail list --roots shows all others, and what is broken")}
+	}),
 	on(func(e *store.NotFoundError) problem {
 		return problem{Code: "HJ0052", Help: helps(notFoundHelp[e.What])}
 	}),
@@ -166,9 +170,6 @@ var diagnoses = []func(error) (problem, bool){
 	on(func(*store.FormatError) problem { return problem{Code: "HJ0055", Help: helps("use the newer hdjail")} }),
 	on(func(*lease.LockedError) problem {
 		return problem{Code: "HJ0056", Help: helps("wait longer: --lock-timeout 10m, or leave it out to wait as long as it takes")}
-	}),
-	on(func(*store.RootError) problem {
-		return problem{Code: "HJ0080", Help: helps("nothing was removed: make it readable, or remove it if you know what it kept")}
 	}),
 	on(func(e *verify.DamagedError) problem {
 		p := problem{Code: "HJ0082", Help: helps("hdjail verify --repair moves it away and makes it anew")}

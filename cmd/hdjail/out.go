@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"hdjail/policies/audit/report"
 )
@@ -165,15 +169,46 @@ func (a *app) writeFile(name string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(f), f.Close())
 	}
-	f, err := os.OpenFile(fmt.Sprintf("%s.%d.tmp", path, os.Getpid()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
+	temporary := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
+	// Without a name nothing is left if we are killed. Where the file system knows no such files, it has one from the beginning.
+	f, err := os.OpenFile(filepath.Dir(path), os.O_WRONLY|unix.O_TMPFILE, 0o666)
+	unnamed := err == nil
+	if !unnamed {
+		if f, err = os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+			return err
+		}
+	}
+	if err = write(f); err == nil && unnamed {
+		err = nameFile(f, path, temporary)
+	}
+	if err = errors.Join(err, f.Close()); unnamed {
 		return err
 	}
-	if err = errors.Join(write(f), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+	if err == nil {
+		err = os.Rename(temporary, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return nil
+}
+
+// nameFile gives a file that has no name the name path. A file that is there is replaced, for which a second name is needed.
+func nameFile(f *os.File, path, temporary string) error {
+	link := func(name string) error {
+		return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+	}
+	err := link(path)
+	if errors.Is(err, unix.EEXIST) {
+		if err = link(temporary); err == nil {
+			if err = os.Rename(temporary, path); err != nil {
+				return errors.Join(err, os.Remove(temporary))
+			}
+			return nil
+		}
+	}
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
 	return nil
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +111,37 @@ func TestTree(t *testing.T) {
 	}
 	if got, want := strings.Join(v.tree(20, 2), "\n"), "- top  skipped\n✘   png  failed in "; got != want {
 		t.Errorf("without room:\n%q; want\n%q", got, want)
+	}
+}
+
+// TestWriteFileHasNoName while it is written, so that who is killed leaves nothing; an error leaves what was there.
+func TestWriteFileHasNoName(t *testing.T) {
+	a := &app{dir: t.TempDir()}
+	names := func() (names string) {
+		entries, err := os.ReadDir(a.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names += e.Name() + " "
+		}
+		return names
+	}
+	failed := errors.New("failed")
+	for i, r := range []struct {
+		text, during, after string
+		err                 error
+	}{{"one", "", "", failed}, {"one", "", "one", nil}, {"two", "f ", "two", nil}, {"three", "f ", "two", failed}} {
+		err := a.writeFile("f", func(w io.Writer) error {
+			if got := names(); got != r.during {
+				t.Errorf("%d: while it is written there are %q", i, got)
+			}
+			_, err := io.WriteString(w, r.text)
+			return errors.Join(err, r.err)
+		})
+		data, _ := os.ReadFile(a.dir + "/f") // none is nothing
+		if !errors.Is(err, r.err) || string(data) != r.after || r.after != "" && names() != "f " {
+			t.Errorf("%d: %v, %q, %q", i, err, data, names())
+		}
 	}
 }

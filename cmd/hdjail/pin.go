@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -68,7 +69,7 @@ func unpinCommand(a *app) *cli.Command {
 			removed, err := s.RemoveRoots(c.Context, named, a.rootsWait(c))
 			if err == nil && len(removed) == 0 {
 				removed, err = s.RemoveRoots(c.Context, func(r store.Root) bool {
-					return r.Kind == store.Link && r.Name == a.absolute(text) || r.Kind == store.Pin && r.ID() == text
+					return r.At(a.absolute(text)) || r.Kind == store.Pin && r.ID() == text
 				}, a.rootsWait(c))
 			}
 			if err == nil && len(removed) == 0 {
@@ -85,39 +86,28 @@ func unpinCommand(a *app) *cli.Command {
 // rooted is a line of `hdjail list --roots`.
 type rooted struct {
 	store.Root
-	// State is "kept", "gone" for a link that is no more, or why its directory cannot be read: then it counts as there.
+	// State is "kept", "gone" for a link that is no more, why nobody here can judge it, so that it counts as there, or what
+	// is broken about the root.
 	State string `json:"state"`
 }
 
-// listRoots prints what nothing else has to refer to.
+// listRoots prints what nothing else has to refer to. Those that cannot be read are an error, after the others.
 func (a *app) listRoots(c *cli.Context) error {
 	s, err := a.storeToRead()
 	if err != nil {
 		return err
 	}
-	others, err := a.profileRoots()
-	if err != nil {
-		return err
-	}
+	roots, err1 := a.profileRoots()
+	own, err2 := s.Roots()
+	leases, err3 := gc.LeaseRoots(s)
 	list := []rooted{}
-	for _, r := range others {
+	for _, r := range append(roots, own...) {
+		list = append(list, rooted{r, rootState(s, r)})
+	}
+	for _, r := range leases { // what they name may come yet
 		list = append(list, rooted{r, "kept"})
 	}
-	own, err := s.Roots()
-	if err != nil {
-		return err
-	}
-	for _, r := range own {
-		list = append(list, rooted{r, linkState(r)})
-	}
-	leases, err := gc.LeaseRoots(s)
-	if err != nil {
-		return err
-	}
-	for _, r := range leases {
-		list = append(list, rooted{r, "kept"})
-	}
-	return a.out.show(c.Bool("json"), list, func() {
+	shown := a.out.show(c.Bool("json"), list, func() {
 		for _, r := range list {
 			what := "realization"
 			if r.Realization.IsZero() {
@@ -126,18 +116,22 @@ func (a *app) listRoots(c *cli.Context) error {
 			a.out.line("%-7s  %-11s  %s  %s  %s  %s", r.Kind, what, r.ID(), when(r.Time), escape(r.Name), escape(r.State))
 		}
 	})
+	return errors.Join(shown, err1, err2, err3)
 }
 
-func linkState(r store.Root) string {
-	if r.Kind != store.Link {
-		return "kept"
+func rootState(s *store.Store, r store.Root) string {
+	state := "kept"
+	if r.Kind == store.Link {
+		gone, err := s.LinkGone(r)
+		switch {
+		case err != nil:
+			state = "kept, cannot be judged: " + err.Error()
+		case gone:
+			return "gone"
+		}
 	}
-	gone, err := r.LinkGone()
-	switch {
-	case err != nil:
-		return "kept, cannot be read: " + err.Error()
-	case gone:
-		return "gone"
+	if err := s.HasRooted(r); err != nil {
+		return "broken: " + err.Error()
 	}
-	return "kept"
+	return state
 }
