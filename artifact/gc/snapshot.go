@@ -70,6 +70,11 @@ func Read(ctx context.Context, s *store.Store, roots []store.Root) (*Snapshot, e
 	for _, u := range uses {
 		snap.Uses = append(snap.Uses, u)
 	}
+	for i := range snap.Roots {
+		if r := &snap.Roots[i]; r.Derivation.IsZero() && !s.Has(r.Realization) {
+			r.Derivation, _ = s.MadeFrom(r.Realization) // zero says that nobody knows
+		}
+	}
 	return snap, nil
 }
 
