@@ -101,7 +101,7 @@ func (g *graph) keepWhole(node int) {
 	}
 }
 
-// keepRooted keeps what roots and leases name. What the store does not have keeps nothing.
+// keepRooted keeps what roots and leases name. Of a realization that was lost that is what it can be built again from.
 func (g *graph) keepRooted() {
 	for _, r := range g.snap.Roots {
 		g.keepID(r.Realization, r.Derivation)
@@ -117,14 +117,10 @@ func (g *graph) keepRooted() {
 }
 
 func (g *graph) keepID(r artifact.RealizationID, d artifact.DerivationID) {
-	if r.IsZero() {
-		if node, ok := g.derivations[d]; ok {
-			g.keepWhole(node)
-		}
-		return
-	}
 	if node, ok := g.realizations[r]; ok {
 		g.keep(node)
+	} else if node, ok := g.derivations[d]; ok {
+		g.keepWhole(node)
 	}
 }
 

@@ -28,6 +28,24 @@ func (s *Store) Record(id artifact.DerivationID, n int) (artifact.BuildRecord, e
 	return s.record(id, n)
 }
 
+// MadeFrom tells which derivation gave a realization, by the build records, for when its manifest is lost. It reads all of them; if
+// none tells it is *NotFoundError. Records that cannot be read are left out.
+func (s *Store) MadeFrom(id artifact.RealizationID) (artifact.DerivationID, error) {
+	derivations, err := s.RecordedIDs()
+	if err != nil {
+		return artifact.DerivationID{}, err
+	}
+	for _, d := range derivations {
+		numbers, _ := s.RecordNumbers(d)
+		for _, n := range numbers {
+			if r, err := s.record(d, n); err == nil && r.Realization == id {
+				return d, nil
+			}
+		}
+	}
+	return artifact.DerivationID{}, &NotFoundError{"build record", id.String()}
+}
+
 // Path joins a path below the root.
 func (s *Store) Path(elem ...string) string { return s.path(elem...) }
 

@@ -20,7 +20,8 @@ import (
 // Kind says what is damaged.
 type Kind string
 
-// All kinds. A context is that of a realization which is itself as it should be, but needs one that is not there.
+// All kinds. A context is that of a realization which is itself as it should be, but needs one that is not there. What is
+// missing is named by a root.
 const (
 	Derivation  Kind = "derivation"
 	Realization Kind = "realization"
@@ -31,6 +32,7 @@ const (
 	Package     Kind = "host package"
 	Public      Kind = "public path"
 	Root        Kind = "root"
+	Missing     Kind = "missing"
 )
 
 // Problem is one thing that is not what its name says.
@@ -61,6 +63,8 @@ type Report struct {
 
 	// entries are the realizations whose manifests are right.
 	entries map[artifact.RealizationID]store.Entry
+	// rooted are the inputs of what roots keep, by digest.
+	rooted map[string]bool
 }
 
 // DamagedError reports problems that were not repaired.
@@ -179,6 +183,7 @@ func (c *checker) realization(id artifact.RealizationID) {
 				return
 			}
 		}
+		p.derivation, _ = c.store.MadeFrom(id) // zero says that nobody knows
 		c.looked(p, 0, err)
 		return
 	}
@@ -293,17 +298,6 @@ func (c *checker) publicPaths() error {
 		}
 	}
 	return err
-}
-
-func (c *checker) roots(others func() ([]store.Root, error)) {
-	_, err1 := c.store.Roots()
-	_, err2 := c.store.Leases()
-	_, err3 := others()
-	for _, err := range slices.Concat(parts(err1), parts(err2), parts(err3)) {
-		if bad := (*store.RootError)(nil); errors.As(err, &bad) {
-			c.looked(Problem{Kind: Root, ID: bad.Name, Path: "gcroots/" + bad.Name}, 0, errors.New(bad.Err.Error()))
-		}
-	}
 }
 
 // parts are the errors that were joined.

@@ -33,13 +33,41 @@ func (r *Report) Quarantine(ctx context.Context, s *store.Store, wait lease.Opti
 		if err := context.Cause(ctx); err != nil {
 			return todo, err
 		}
-		if err := r.Problems[i].quarantine(s, &todo); err != nil {
+		p := &r.Problems[i]
+		if err := p.quarantine(s, &todo); err != nil {
 			return todo, err
 		}
+		if p.Kind == Package && r.rooted[p.ID] {
+			p.Repaired, p.Needs = "", "hdjail build SPEC takes it again, if the host still has the package in that state"
+		}
 	}
-	slices.SortFunc(todo.Build, func(a, b artifact.DerivationID) int { return slices.Compare(a[:], b[:]) })
-	todo.Build = slices.Compact(todo.Build)
+	todo.Build = inOrder(s, todo.Build)
 	return todo, errors.Join(s.Complete(ctx), mendPublic(s), l.Release())
+}
+
+// inOrder sorts derivations so that each follows what it depends on, once.
+func inOrder(s *store.Store, list []artifact.DerivationID) (sorted []artifact.DerivationID) {
+	slices.SortFunc(list, func(a, b artifact.DerivationID) int { return slices.Compare(a[:], b[:]) })
+	seen := map[artifact.DerivationID]bool{}
+	var visit func(id artifact.DerivationID)
+	visit = func(id artifact.DerivationID) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		if d, err := s.Derivation(id); err == nil {
+			for _, dep := range d.Dependencies {
+				visit(dep.ID)
+			}
+		}
+		if _, wanted := slices.BinarySearchFunc(list, id, func(a, b artifact.DerivationID) int { return slices.Compare(a[:], b[:]) }); wanted {
+			sorted = append(sorted, id)
+		}
+	}
+	for _, id := range list {
+		visit(id)
+	}
+	return sorted
 }
 
 // mendPublic removes public paths that lead to what was moved away, or leads them elsewhere.
@@ -56,7 +84,7 @@ func mendPublic(s *store.Store) error {
 
 func (p *Problem) quarantine(s *store.Store, todo *Todo) error {
 	switch p.Kind {
-	case Context:
+	case Context, Missing:
 		if p.derivation.IsZero() || !exists(s.Path("derivations", p.derivation.String()+".json")) {
 			p.Needs = "build the spec again: hdjail build SPEC"
 			return nil
@@ -71,12 +99,12 @@ func (p *Problem) quarantine(s *store.Store, todo *Todo) error {
 		return p.relink(s)
 	}
 	place, err := s.Quarantine(p.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("quarantine %s %s: %w", p.Kind, p.ID, err)
+	}
+	if err != nil && p.Kind != Source && p.Kind != Package { // those are missed by somebody
 		p.Repaired = "it is gone"
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("quarantine %s %s: %w", p.Kind, p.ID, err)
 	}
 	p.Quarantine = place
 	switch p.Kind {
@@ -141,8 +169,8 @@ func (p *Problem) relink(s *store.Store) error {
 func (r *Report) Built(s *store.Store) {
 	for i := range r.Problems {
 		p := &r.Problems[i]
-		if (p.Kind == Realization || p.Kind == Context) && p.Repaired == "" && !p.realization.IsZero() &&
-			exists(s.Path("realizations", p.realization.String())) && (p.Kind == Context || p.Quarantine != "") {
+		mends := p.Kind == Missing || p.Kind == Context || p.Kind == Realization && p.Quarantine != ""
+		if mends && p.Repaired == "" && p.back(s) {
 			p.Repaired, p.Needs = "built again", ""
 		}
 	}
@@ -153,6 +181,20 @@ func (r *Report) Built(s *store.Store) {
 			r.Problems = append(r.Problems, p)
 		}
 	}
+}
+
+// Lacks reports whether something is still missing that a build of the derivation may give.
+func (r *Report) Lacks(s *store.Store, id artifact.DerivationID) bool {
+	return slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.derivation == id && p.Repaired == "" && !p.back(s) })
+}
+
+// back reports whether the store has what a problem lacked: the realization, or any of the derivation.
+func (p *Problem) back(s *store.Store) bool {
+	if !p.realization.IsZero() {
+		return exists(s.Path("realizations", p.realization.String()))
+	}
+	found, err := s.Realizations(p.derivation)
+	return err == nil && !p.derivation.IsZero() && slices.ContainsFunc(found, func(r artifact.Realization) bool { return s.Has(r.ID) })
 }
 
 // Fetched notes that a source is there again.

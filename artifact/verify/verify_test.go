@@ -227,6 +227,78 @@ func TestBuiltAgain(t *testing.T) {
 	}
 }
 
+// What a root names and the store lacks is a problem until it is there again, whatever else was repaired.
+func TestLost(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		root func(f *fixture) store.Root
+		lose func(t *testing.T, f *fixture)
+		want string
+		// back says whether the derivation is there to build it again.
+		back bool
+	}{
+		{"realization", func(f *fixture) store.Root { return store.Root{Realization: f.top.ID} }, loseTop, "missing", true},
+		{"all of a derivation", func(f *fixture) store.Root { return store.Root{Derivation: f.top.Derivation} }, loseTop, "missing", true},
+		{"with its derivation", func(f *fixture) store.Root { return store.Root{Realization: f.top.ID} }, func(t *testing.T, f *fixture) {
+			loseTop(t, f)
+			must(t, os.Remove(f.Path("derivations", f.top.Derivation.String()+".json")))
+		}, "missing, missing", false},
+		{"source", func(f *fixture) store.Root { return store.Root{Realization: f.sourced(t).ID} }, func(t *testing.T, f *fixture) {
+			must(t, os.Remove(f.SourcePath(f.source)))
+		}, "source", false},
+		{"snapshot", func(f *fixture) store.Root { return store.Root{Realization: f.sourced(t).ID} }, func(t *testing.T, f *fixture) {
+			must(t, os.RemoveAll(f.HostPackagePath(f.snapshot)))
+		}, "host package", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			root := test.root(f)
+			root.Kind, root.Name = store.Pin, "x"
+			must(t, f.AddRoot(context.Background(), root, lease.Options{}))
+			if r := f.check(t); len(r.Problems) > 0 {
+				t.Fatalf("%+v", r.Problems)
+			}
+			test.lose(t, f)
+			r := f.check(t)
+			if kinds(r) != test.want {
+				t.Fatalf("found %q: %+v", kinds(r), r.Problems)
+			}
+			todo, err := r.Quarantine(context.Background(), f.Store, lease.Options{})
+			must(t, err)
+			if kinds(f.check(t)) != test.want || r.Err() == nil {
+				t.Errorf("the damage is forgotten: %+v", r.Problems)
+			}
+			if build := slices.Contains(todo.Build, f.top.Derivation); build != test.back {
+				t.Errorf("%+v", todo)
+			}
+			if !test.back {
+				return
+			}
+			if f.register(t, sample("top", f.base.Derivation), artifact.Context{f.base.Derivation: {f.base.ID}}); !r.Lacks(f.Store, f.base.Derivation) {
+				r.Built(f.Store)
+			}
+			if r.Err() != nil || kinds(f.check(t)) != "" {
+				t.Errorf("%+v", r.Problems)
+			}
+		})
+	}
+}
+
+func loseTop(t *testing.T, f *fixture) {
+	links, err := filepath.Glob(f.Path("store/*-top-1"))
+	must(t, err, os.Remove(links[0]))
+	dir := f.Path("realizations", f.top.ID.String())
+	must(t, os.Chmod(dir+"/out", 0o755), os.RemoveAll(dir))
+}
+
+// sourced is a realization of a derivation with inputs.
+func (f *fixture) sourced(t testing.TB) artifact.Realization {
+	d := sample("sourced")
+	d.Sources = []artifact.Source{{Digest: f.source, Target: "x"}}
+	d.HostPackages = []artifact.HostPackage{{Name: "p", Version: "1", Digest: f.snapshot}}
+	return f.register(t, d, nil)
+}
+
 // BenchmarkCheck digests a store of 200 realizations with 1 MB in 20 files each; compare with b3sum of the same files.
 func BenchmarkCheck(b *testing.B) {
 	f := newFixture(b)

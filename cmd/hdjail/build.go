@@ -132,6 +132,16 @@ type result struct {
 // something has to be built, this process may be replaced by a copy that starts over, before anything is printed. With keep,
 // no collection removes them before this process ends.
 func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, error) {
+	options, err := buildOptions(c, p)
+	if err != nil {
+		return nil, err
+	}
+	return a.realizeWith(c, survey{plan: p, options: options, keep: keep})
+}
+
+// realizeWith is realize with options that do not come from flags.
+func (a *app) realizeWith(c *cli.Context, with survey) ([]build.Result, error) {
+	p := with.plan
 	b, err := a.builder()
 	if err != nil {
 		return nil, err
@@ -140,11 +150,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	if b.Recorder, err = a.recorder(); err != nil {
 		return nil, err
 	}
-	options, err := buildOptions(c, p)
-	if err != nil {
-		return nil, err
-	}
-	results, done, err := a.survey(c, b, survey{plan: p, options: options, keep: keep})
+	results, done, err := a.survey(c, b, with)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +165,7 @@ func (a *app) realize(c *cli.Context, p *plan.Plan, keep bool) ([]build.Result, 
 	b.Events = sink
 	var audits auditList
 	b.Audited = audits.add
-	results, err = b.Realize(c.Context, p, options)
+	results, err = b.Realize(c.Context, p, with.options)
 	if err = failures(err, results); err == nil {
 		err = audits.incomplete
 	}

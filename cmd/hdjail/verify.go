@@ -7,6 +7,7 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/verify"
+	"hdjail/build"
 	"hdjail/build/sources"
 	"hdjail/policies"
 )
@@ -96,6 +97,9 @@ func (a *app) repair(c *cli.Context, r *verify.Report) error {
 		}
 	}
 	for _, id := range todo.Build {
+		if !r.Lacks(a.openStore, id) {
+			continue // a build that needed it was faster
+		}
 		if err := a.rebuild(c, request, id); err != nil {
 			if c.Context.Err() != nil {
 				return context.Cause(c.Context)
@@ -107,13 +111,13 @@ func (a *app) repair(c *cli.Context, r *verify.Report) error {
 	return nil
 }
 
-// rebuild builds a derivation of the store again.
+// rebuild builds a derivation of the store again, even if there is another result of it.
 func (a *app) rebuild(c *cli.Context, r request, id artifact.DerivationID) error {
 	r.targets = []string{id.String()}
 	p, err := a.plan(c.Context, r)
 	if err != nil {
 		return err
 	}
-	_, err = a.realize(c, p, false)
+	_, err = a.realizeWith(c, survey{plan: p, options: build.Options{Jobs: c.Int("jobs"), Rebuild: map[artifact.DerivationID]bool{id: true}}})
 	return err
 }
