@@ -147,7 +147,7 @@ func (c *Checker) Check(ctx context.Context, s Subject) (*Report, error) {
 		r.Runs = append(r.Runs, run)
 		last = c.Now()
 	}
-	return r, c.compare(ctx, r, first)
+	return r, c.compare(ctx, r, baseline{first, d.Prefix})
 }
 
 // run does one run, in another second than the one before it ended in.
@@ -218,8 +218,14 @@ func (r *Report) incomplete(who string, a *audit.Audit) {
 	}
 }
 
+// baseline is the audit that others are compared with, nil if there is none, and the prefix of the store that the runs used.
+type baseline struct {
+	audit  *audit.Audit
+	prefix string
+}
+
 // compare completes a report: every tree and trace is compared with the first.
-func (c *Checker) compare(ctx context.Context, r *Report, first *audit.Audit) error {
+func (c *Checker) compare(ctx context.Context, r *Report, first baseline) error {
 	trees := map[artifact.TreeDigest]*Run{r.Tree: nil}
 	for i := range r.Runs {
 		run := &r.Runs[i]
@@ -245,7 +251,7 @@ func (c *Checker) compare(ctx context.Context, r *Report, first *audit.Audit) er
 	return nil
 }
 
-func (c *Checker) compareTrace(r *Report, run *Run, first *audit.Audit) error {
+func (c *Checker) compareTrace(r *Report, run *Run, first baseline) error {
 	record, err := c.record(r.Derivation, run.Record)
 	if err != nil {
 		return err
@@ -259,10 +265,11 @@ func (c *Checker) compareTrace(r *Report, run *Run, first *audit.Audit) error {
 		return nil
 	}
 	r.incomplete(fmt.Sprintf("run %d", run.Record), a)
-	if first == nil {
+	if first.audit == nil {
 		return nil
 	}
-	if d := trace.Compare(trace.Settle(first, a)); !d.Equal() {
+	before, after := trace.Settle(first.audit, a, first.prefix)
+	if d := trace.Compare(before, after, first.prefix); !d.Equal() {
 		run.Trace = &d
 		r.Traces++
 	}
