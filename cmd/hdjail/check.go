@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
-	"hdjail/build"
 	"hdjail/build/check"
 	"hdjail/build/check/differ"
 	"hdjail/build/plan"
@@ -102,11 +101,11 @@ func (a *app) checkSubjects(c *cli.Context, p *plan.Plan) ([]check.Subject, erro
 	if _, err := a.realize(c, p, true); err != nil {
 		return nil, err
 	}
-	b, err := a.builder()
+	results, err := a.look(c.Context, p)
 	if err != nil {
 		return nil, err
 	}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	b, err := a.builder()
 	if err != nil {
 		return nil, err
 	}

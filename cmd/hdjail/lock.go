@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
-	"hdjail/build"
 	"hdjail/build/lockfile"
 	"hdjail/build/plan"
 	"hdjail/build/trace"
@@ -64,11 +63,7 @@ func (a *app) lock(c *cli.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	b, err := a.builder()
-	if err != nil {
-		return err
-	}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	results, err := a.look(c.Context, p)
 	if err != nil {
 		return err
 	}
