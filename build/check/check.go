@@ -64,6 +64,8 @@ type Report struct {
 	// something may be missing from the records that there are.
 	Untraced   []string `json:"untraced,omitempty"`
 	Incomplete []string `json:"incomplete,omitempty"`
+	// OrderKept tells that the build has sources, and that no run saw their directories in another order.
+	OrderKept bool `json:"order_kept,omitempty"`
 }
 
 // Verdict is "equal", "trees differ", "traces differ" or "failed".
@@ -135,6 +137,7 @@ func (c *Checker) Check(ctx context.Context, s Subject) (*Report, error) {
 		r.incomplete("the first run", first)
 	}
 	last := s.First.Records[0].End
+	r.OrderKept = len(d.Sources) > 0
 	for i := range s.Runs {
 		caller, rerun := c.Machine.vary(i, s.Step.Mode)
 		rerun.Scratch, rerun.Keep, rerun.Expected = s.Scratch, s.Keep, s.First.Tree
@@ -145,6 +148,7 @@ func (c *Checker) Check(ctx context.Context, s Subject) (*Report, error) {
 			return r, err
 		}
 		r.Runs = append(r.Runs, run)
+		r.OrderKept = r.OrderKept && !slices.ContainsFunc(run.Varied, func(v Variation) bool { return v.What == sourceOrder && v.Varied })
 		last = c.Now()
 	}
 	return r, c.compare(ctx, r, baseline{first, d.Prefix})
@@ -276,8 +280,8 @@ func (c *Checker) compareTrace(r *Report, run *Run, first baseline) error {
 	return nil
 }
 
-// Paths are what differs, sorted, each once: files of the tree by their public path, and files that only some runs asked for by
-// the path that they used.
+// Paths are what differs, sorted, each once: files of the tree by their public path, files that only some runs asked for by
+// the path that they used, and the executables of commands that only some runs ran.
 func (r *Report) Paths() []string {
 	var list []string
 	for _, run := range r.Runs {
@@ -289,6 +293,11 @@ func (r *Report) Paths() []string {
 		}
 		for _, a := range slices.Concat(run.Trace.OnlyA.Accesses, run.Trace.OnlyB.Accesses) {
 			list = append(list, a.Path)
+		}
+		for _, p := range slices.Concat(run.Trace.OnlyA.Processes, run.Trace.OnlyB.Processes) {
+			if p.Executable != "" {
+				list = append(list, p.Executable)
+			}
 		}
 	}
 	slices.Sort(list)

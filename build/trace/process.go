@@ -23,6 +23,7 @@ type run struct {
 type command struct {
 	argv       []string
 	cwd        string
+	executable string
 	key, shape string
 	numbers    []string
 	paired     bool
@@ -35,7 +36,7 @@ func newRun(a *audit.Audit, prefixes []string) run {
 		if p.Cwd == "" {
 			continue // a copy of its parent that executed nothing; whether it is on record depends on who was faster
 		}
-		c := command{cwd: r.areas.hideTemporary(p.Cwd)}
+		c := command{cwd: r.areas.hideTemporary(p.Cwd), executable: p.Exe}
 		for _, arg := range p.Argv {
 			c.argv = append(c.argv, r.areas.hideTemporary(arg))
 		}
@@ -103,7 +104,7 @@ func (r *run) rest() (list []Process) {
 		if c.paired {
 			continue
 		}
-		p := Process{Cwd: r.hidePids(c.cwd), Count: 1}
+		p := Process{Cwd: r.hidePids(c.cwd), Executable: c.executable, Count: 1}
 		for _, arg := range c.argv {
 			p.Argv = append(p.Argv, r.hidePids(arg))
 		}

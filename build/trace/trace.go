@@ -32,11 +32,13 @@ type Access struct {
 }
 
 // Process is a command as it is compared, with names below /tmp and /var/tmp that are not in a store as "*", and process ids of its run as "<pid>".
-// Count is how many more of it this run had; it is at least 1.
+// Count is how many more of it this run had; it is at least 1. Executable is the file that it executed, of several equal ones
+// that of the first; it is not compared, as links lead to one file by many names.
 type Process struct {
-	Argv  []string `json:"argv"`
-	Cwd   string   `json:"cwd"`
-	Count int      `json:"count"`
+	Argv       []string `json:"argv"`
+	Cwd        string   `json:"cwd"`
+	Executable string   `json:"executable,omitempty"`
+	Count      int      `json:"count"`
 }
 
 // Compare tells the traces of two runs of one derivation apart: the sets of operation, path, outcome and verdict outside the
