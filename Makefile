@@ -13,7 +13,10 @@ export HDJAIL_BIN  := $(CURDIR)/bin/hdjail
 GOFLAGS_BUILD := -trimpath -buildvcs=false -tags '$(TAGS)'
 FUZZTIME      := 20s
 
+# How many cases every property test tries, and where there are some.
+CASES         := 200
 SOAK          := 10000
+PROPERTIES     = $(sort $(dir $(shell grep -rl --include='*_test.go' pgregory.net/rapid .)))
 
 .PHONY: help build demo test soak bench lint fuzz clean
 .DEFAULT_GOAL := help
@@ -33,11 +36,11 @@ demo: build ## build a small real stack in jails and link it into a profile
 test: build ## vet and test everything
 	@scripts/ensure test
 	go vet -tags '$(TAGS)' ./...
-	go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
+	RAPID_CHECKS=$(CASES) go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 9m ./...
 
-soak: build ## random worlds by the SOAK (10000), and a thousand kills of a store; takes hours
+soak: build ## every property test with SOAK (10000) cases, and a thousand kills of a store; takes hours
 	@scripts/ensure test
-	CGO_ENABLED=0 go test -buildvcs=false -count=1 -timeout 0 -run Property ./build -rapid.checks=$(SOAK)
+	RAPID_CHECKS=$(SOAK) go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 0 $(PROPERTIES)
 	HDJAIL_SOAK=1 go test -buildvcs=false -tags '$(TAGS)' -count=1 -timeout 3h -v ./integration/crash
 
 bench: build ## measure hdjail beside bubblewrap, runc, nix and stow

@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("rapid.checks", "200") // the command line is read later, and may say otherwise
 	goleak.VerifyTestMain(m)
 }
 

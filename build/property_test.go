@@ -190,9 +190,8 @@ func (w *world) stored() (list []artifact.Realization) {
 	return list
 }
 
-// checkStore: every realization keeps what its derivation promises, has no failed one in its context, agrees with itself, and
-// has the empty context exactly if it has no dependencies (H4, H10, H17).
-func (w *world) checkStore() {
+// checkPromises: every realization has every path that its derivation promises (H10). It returns how many there are.
+func (w *world) checkPromises() (kept int) {
 	w.t.Helper()
 	for _, r := range w.stored() {
 		d, err := w.store.Derivation(r.Derivation)
@@ -203,6 +202,21 @@ func (w *world) checkStore() {
 			if _, err := os.Lstat(filepath.Join(w.store.OutPath(r.ID), p.Path)); err != nil {
 				w.t.Errorf("%s breaks its promise: %v", d.Name, err)
 			}
+			kept++
+		}
+	}
+	return kept
+}
+
+// checkStore: every realization keeps what its derivation promises, has no failed one in its context, agrees with itself, and
+// has the empty context exactly if it has no dependencies (H4, H10, H17).
+func (w *world) checkStore() {
+	w.t.Helper()
+	w.checkPromises()
+	for _, r := range w.stored() {
+		d, err := w.store.Derivation(r.Derivation)
+		if err != nil {
+			w.t.Fatal(err)
 		}
 		all, err := closure.Of(w.t.Context(), w.store, []artifact.RealizationID{r.ID})
 		if err != nil {
@@ -309,14 +323,61 @@ func TestPropertyHistory(t *testing.T) {
 	})
 }
 
-// TestPropertyAgain: a dry run tells exactly what the build then runs (H11); after a build that succeeds, another one runs
+// TestPropertyPromises is H10: whatever its runs leave, a derivation's realizations have all that it promises.
+func TestPropertyPromises(t *testing.T) {
+	kept := 0
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		for range 2 {
+			p := w.plan(w.targets(t)...)
+			w.builder.Realize(t.Context(), p, Options{KeepGoing: true, Rebuild: map[artifact.DerivationID]bool{rapid.SampledFrom(p.Steps).Draw(t, "which").ID: true}}) // failures are expected
+			kept += w.checkPromises()
+		}
+	})
+	if kept == 0 {
+		t.Error("nothing was promised and stored")
+	}
+}
+
+// TestPropertyFailures is H17: nothing is built with a dependency that has failed, and what was skipped tells its error.
+func TestPropertyFailures(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		fails := rapid.IntRange(0, len(w.nodes)-1).Draw(t, "failing")
+		w.nodes[fails].fails = true
+		failing := w.nodes[fails].name
+		w.runner.Scripts[failing] = w.nodes[fails].script()
+		var names []string
+		for _, n := range w.nodes {
+			names = append(names, n.name)
+		}
+		o := Options{KeepGoing: rapid.Bool().Draw(t, "keep going")}
+		results, err := w.builder.Realize(t.Context(), w.plan(names...), o)
+		if err == nil {
+			t.Fatalf("%s fails, and there is no error", failing)
+		}
+		for _, r := range results {
+			if w.reached(r.Step.Name())[failing] && (r.Err == nil || len(r.Realizations) > 0) {
+				t.Errorf("%s was realized, and needs %s, which fails", r.Step.Name(), failing)
+			}
+		}
+		w.checkStore()
+		w.checkFailures(results, err, o)
+	})
+}
+
+// TestPropertyAgain: a dry run changes nothing, and tells exactly what the build then runs (H11); after a build that succeeds, another one runs
 // nothing and gives the same (H2, H19).
 func TestPropertyAgain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		target := w.nodes[len(w.nodes)-1].name
 		p := w.plan(target)
+		before := w.listing()
 		dry, errDry := w.builder.Realize(t.Context(), p, Options{DryRun: true})
+		if w.listing() != before || len(w.order()) > 0 {
+			t.Error("a dry run changes the store, or runs something")
+		}
 		results, err := w.builder.Realize(t.Context(), p, Options{KeepGoing: true})
 		for i, r := range results {
 			built := len(r.Built) > 0

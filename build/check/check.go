@@ -64,6 +64,8 @@ type Report struct {
 	// something may be missing from the records that there are.
 	Untraced   []string `json:"untraced,omitempty"`
 	Incomplete []string `json:"incomplete,omitempty"`
+	// OrderKept tells that the build has sources, and that no run saw their directories in another order.
+	OrderKept bool `json:"order_kept,omitempty"`
 }
 
 // Verdict is "equal", "trees differ", "traces differ" or "failed".
@@ -135,6 +137,7 @@ func (c *Checker) Check(ctx context.Context, s Subject) (*Report, error) {
 		r.incomplete("the first run", first)
 	}
 	last := s.First.Records[0].End
+	r.OrderKept = len(d.Sources) > 0
 	for i := range s.Runs {
 		caller, rerun := c.Machine.vary(i, s.Step.Mode)
 		rerun.Scratch, rerun.Keep, rerun.Expected = s.Scratch, s.Keep, s.First.Tree
@@ -145,9 +148,10 @@ func (c *Checker) Check(ctx context.Context, s Subject) (*Report, error) {
 			return r, err
 		}
 		r.Runs = append(r.Runs, run)
+		r.OrderKept = r.OrderKept && !slices.ContainsFunc(run.Varied, func(v Variation) bool { return v.What == sourceOrder && v.Varied })
 		last = c.Now()
 	}
-	return r, c.compare(ctx, r, first)
+	return r, c.compare(ctx, r, baseline{first, d.Prefix})
 }
 
 // run does one run, in another second than the one before it ended in.
@@ -218,8 +222,14 @@ func (r *Report) incomplete(who string, a *audit.Audit) {
 	}
 }
 
+// baseline is the audit that others are compared with, nil if there is none, and the prefix of the store that the runs used.
+type baseline struct {
+	audit  *audit.Audit
+	prefix string
+}
+
 // compare completes a report: every tree and trace is compared with the first.
-func (c *Checker) compare(ctx context.Context, r *Report, first *audit.Audit) error {
+func (c *Checker) compare(ctx context.Context, r *Report, first baseline) error {
 	trees := map[artifact.TreeDigest]*Run{r.Tree: nil}
 	for i := range r.Runs {
 		run := &r.Runs[i]
@@ -245,7 +255,7 @@ func (c *Checker) compare(ctx context.Context, r *Report, first *audit.Audit) er
 	return nil
 }
 
-func (c *Checker) compareTrace(r *Report, run *Run, first *audit.Audit) error {
+func (c *Checker) compareTrace(r *Report, run *Run, first baseline) error {
 	record, err := c.record(r.Derivation, run.Record)
 	if err != nil {
 		return err
@@ -259,18 +269,19 @@ func (c *Checker) compareTrace(r *Report, run *Run, first *audit.Audit) error {
 		return nil
 	}
 	r.incomplete(fmt.Sprintf("run %d", run.Record), a)
-	if first == nil {
+	if first.audit == nil {
 		return nil
 	}
-	if d := trace.Compare(trace.Settle(first, a)); !d.Equal() {
+	before, after := trace.Settle(first.audit, a, first.prefix)
+	if d := trace.Compare(before, after, first.prefix); !d.Equal() {
 		run.Trace = &d
 		r.Traces++
 	}
 	return nil
 }
 
-// Paths are what differs, sorted, each once: files of the tree by their public path, and files that only some runs asked for by
-// the path that they used.
+// Paths are what differs, sorted, each once: files of the tree by their public path, files that only some runs asked for by
+// the path that they used, and the executables of commands that only some runs ran.
 func (r *Report) Paths() []string {
 	var list []string
 	for _, run := range r.Runs {
@@ -282,6 +293,11 @@ func (r *Report) Paths() []string {
 		}
 		for _, a := range slices.Concat(run.Trace.OnlyA.Accesses, run.Trace.OnlyB.Accesses) {
 			list = append(list, a.Path)
+		}
+		for _, p := range slices.Concat(run.Trace.OnlyA.Processes, run.Trace.OnlyB.Processes) {
+			if p.Executable != "" {
+				list = append(list, p.Executable)
+			}
 		}
 	}
 	slices.Sort(list)

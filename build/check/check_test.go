@@ -215,6 +215,45 @@ func (s *site) record(purpose string, a *audit.Audit) int {
 	return r.Records[len(r.Records)-1].Number
 }
 
+func TestCommandsDiffer(t *testing.T) {
+	s := newSite(t)
+	run := func(exe, word string) *audit.Audit {
+		return &audit.Audit{Header: audit.Header{Complete: true}, Processes: []audit.Process{{ID: 1, PID: 7, Exe: exe, Argv: []string{"env", word}, Cwd: "/build"}}}
+	}
+	s.record("build", run("/usr/bin/env", "a"))
+	first := s.subject.First
+	number := s.record("check", run("/bin/env", "b"))
+	s.subject.First = first
+	s.checker.Start = func(context.Context, Request) (Outcome, error) { return Outcome{Record: number}, nil }
+	if r := s.check(); r.Verdict() != "traces differ" || !slices.Equal(r.Paths(), []string{"/bin/env", "/usr/bin/env"}) {
+		t.Errorf("verdict %s, paths %q", r.Verdict(), r.Paths())
+	}
+}
+
+// TestOrderKept: a build with sources says so if no run saw these in another order.
+func TestOrderKept(t *testing.T) {
+	for _, test := range []struct {
+		sources int
+		scratch string
+		reorder []bool // of each run
+		want    bool
+	}{
+		{0, "", []bool{false}, false}, {1, "", []bool{false, false}, true}, {1, "", []bool{false, true}, false}, {1, "/dev/shm", []bool{false}, false},
+	} {
+		s := newSite(t)
+		number, runs := s.subject.First.Records[0].Number, 0
+		s.subject.Step.Derivation.Sources = make([]artifact.Source, test.sources)
+		s.subject.Scratch, s.subject.Runs = test.scratch, len(test.reorder)
+		s.checker.Start = func(context.Context, Request) (Outcome, error) {
+			runs++
+			return Outcome{Record: number, Reordered: test.reorder[runs-1]}, nil
+		}
+		if r := s.check(); r.OrderKept != test.want {
+			t.Errorf("%+v: order kept %t", test, r.OrderKept)
+		}
+	}
+}
+
 func TestTracesDiffer(t *testing.T) {
 	s := newSite(t)
 	read := func(path string) audit.Access {

@@ -41,6 +41,9 @@ type Variation struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// sourceOrder is what the variation of the order in which directories list the sources is called.
+const sourceOrder = "order of the sources"
+
 // passed are variables that hdjail itself needs, or that say where it keeps things.
 var passed = []string{"PATH=", "HDJAIL_", "XDG_RUNTIME_DIR="}
 
@@ -113,7 +116,7 @@ func (m Machine) variations(req Request, o Outcome, first, start time.Time) []Va
 	if !processors.Varied {
 		processors.Detail = "there is only one"
 	}
-	order := inJail("order of the sources", o.Reordered, "")
+	order := inJail(sourceOrder, o.Reordered, "")
 	switch {
 	case o.Reordered:
 	case !req.Sources:

@@ -14,6 +14,7 @@ const maxPairs = 4 << 20
 
 // run is one side of a comparison: its commands that have no partner yet, and its process ids.
 type run struct {
+	areas    areas
 	commands []command
 	pids     map[string]bool
 }
@@ -22,21 +23,22 @@ type run struct {
 type command struct {
 	argv       []string
 	cwd        string
+	executable string
 	key, shape string
 	numbers    []string
 	paired     bool
 }
 
-func newRun(a *audit.Audit) run {
-	r := run{pids: map[string]bool{}}
+func newRun(a *audit.Audit, prefixes []string) run {
+	r := run{areas: areasOf(a, prefixes), pids: map[string]bool{}}
 	for _, p := range a.Processes {
 		r.pids[strconv.Itoa(p.PID)] = true
 		if p.Cwd == "" {
 			continue // a copy of its parent that executed nothing; whether it is on record depends on who was faster
 		}
-		c := command{cwd: hideTemporary(p.Cwd)}
+		c := command{cwd: r.areas.hideTemporary(p.Cwd), executable: p.Exe}
 		for _, arg := range p.Argv {
-			c.argv = append(c.argv, hideTemporary(arg))
+			c.argv = append(c.argv, r.areas.hideTemporary(arg))
 		}
 		c.key = strings.Join(append(slices.Clone(c.argv), c.cwd), "\x00") // arguments have no NUL
 		c.shape = eachNumber(c.key, func(n string) string { c.numbers = append(c.numbers, n); return "0" })
@@ -102,7 +104,7 @@ func (r *run) rest() (list []Process) {
 		if c.paired {
 			continue
 		}
-		p := Process{Cwd: r.hidePids(c.cwd), Count: 1}
+		p := Process{Cwd: r.hidePids(c.cwd), Executable: c.executable, Count: 1}
 		for _, arg := range c.argv {
 			p.Argv = append(p.Argv, r.hidePids(arg))
 		}
@@ -151,15 +153,18 @@ func eachNumber(text string, replace func(string) string) string {
 const separators = " \t\n\"'`=:,;|&()<>@[]{}"
 
 // hideTemporary writes what follows /tmp/ and /var/tmp/ as "*", where an absolute path begins there: at the beginning of a
-// word, or after the letters of an option as in -I/tmp/x.
-func hideTemporary(text string) string {
+// word, or after the letters of an option as in -I/tmp/x. A path in a store stays.
+func (a areas) hideTemporary(text string) string { return eachWord(text, separators, a.hideWord) }
+
+// eachWord replaces every longest part without one of the characters in ends.
+func eachWord(text, ends string, replace func(string) string) string {
 	var b strings.Builder
 	for len(text) > 0 {
-		end := strings.IndexAny(text, separators)
+		end := strings.IndexAny(text, ends)
 		if end < 0 {
 			end = len(text)
 		}
-		b.WriteString(hideWord(text[:end]))
+		b.WriteString(replace(text[:end]))
 		if end < len(text) {
 			b.WriteByte(text[end])
 			end++
@@ -169,9 +174,9 @@ func hideTemporary(text string) string {
 	return b.String()
 }
 
-func hideWord(word string) string {
+func (a areas) hideWord(word string) string {
 	at := strings.IndexByte(word, '/')
-	if at < 0 || at > 0 && word[0] != '-' {
+	if at < 0 || at > 0 && word[0] != '-' || a.stored(word[at:]) {
 		return word
 	}
 	for _, dir := range []string{"/tmp/", "/var/tmp/"} {

@@ -79,6 +79,39 @@ func TestCompareAccesses(t *testing.T) {
 	}
 }
 
+// TestStoreBelowTmp: what lies in a store below /tmp is neither hidden nor left out.
+func TestStoreBelowTmp(t *testing.T) {
+	const prefix = "/tmp/work/hd"
+	run := func(dir string, dependencies ...string) *audit.Audit {
+		file := prefix + "/store/bbbb-dep/" + dir + "/f"
+		return &audit.Audit{Header: audit.Header{Derivation: "aaaa", Whitelist: audit.Whitelist{Dependencies: dependencies}},
+			Processes: []audit.Process{process(7, "cat "+file+" -I"+file+" /tmp/"+dir+" /tmp/work/hdx/"+dir, "/build")},
+			Accesses: []audit.Access{
+				{Op: policies.OpRead, Path: file, Verdict: policies.Allowed},
+				{Op: policies.OpCreate, Path: prefix + "/store/aaaa-own/" + dir, Verdict: policies.Allowed},
+				{Op: policies.OpCreate, Path: "/tmp/" + dir, Verdict: policies.Allowed},
+			}}
+	}
+	line := func(dir string) string {
+		file := prefix + "/store/bbbb-dep/" + dir + "/f"
+		return "process cat " + file + " -I" + file + " /tmp/* /tmp/*  in /build"
+	}
+	want := []string{"- " + line("x"), "- allowed read " + prefix + "/store/bbbb-dep/x/f  ok", "+ " + line("y"), "+ allowed read " + prefix + "/store/bbbb-dep/y/f  ok"}
+	for name, got := range map[string]Difference{
+		"told":                 Compare(run("x"), run("y"), prefix),
+		"told, with a slash":   Compare(run("x"), run("y"), prefix+"/"),
+		"told by a dependency": Compare(run("x", prefix+"/store/bbbb-dep"), run("y", prefix+"/store/bbbb-dep")),
+	} {
+		if diff := cmp.Diff(want, got.Lines()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	a, b := Settle(run("x"), run("y"), prefix)
+	if diff := cmp.Diff(want, Compare(a, b, prefix).Lines()); diff != "" {
+		t.Errorf("settled: %s", diff)
+	}
+}
+
 // TestSelf: a run never differs from itself under other process ids and temporary names, in any order.
 func TestSelf(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
-	"hdjail/build"
 	"hdjail/build/check"
 	"hdjail/build/check/differ"
 	"hdjail/build/plan"
@@ -24,7 +23,8 @@ func checkCommand(a *app) *cli.Command {
 		Description: "Runs each build again with the same dependencies; what is not built yet is built first. The caller's environment, home, time\n" +
 			"zone, locale, working directory, umask and host name differ, which no build sees. In the jail the time of the start, the host\n" +
 			"name, the number of processors, process numbers and the order of the source directories differ. What was varied is listed.\n\n" +
-			"Prints the paths that differ, one a line; what differs there is said on standard error, or with --json. Each new tree is\n" +
+			"Prints the paths that differ, one a line: of the trees, of files that only some runs asked for, and of the executables of commands\n" +
+			"that only some ran. What differs is said on standard error, or with --json. Each new tree is\n" +
 			"registered as another realization, which only the matcher exact selects. The status is 0 if all is equal, 7 if trees or\n" +
 			"traces differ, 3 if a run failed, 10 if a record is incomplete. Where diffoscope is installed it adds its report.",
 		Flags: append(planFlags(), jsonFlag(),
@@ -102,11 +102,11 @@ func (a *app) checkSubjects(c *cli.Context, p *plan.Plan) ([]check.Subject, erro
 	if _, err := a.realize(c, p, true); err != nil {
 		return nil, err
 	}
-	b, err := a.builder()
+	results, err := a.look(c.Context, p)
 	if err != nil {
 		return nil, err
 	}
-	results, err := b.Realize(c.Context, p, build.Options{DryRun: true})
+	b, err := a.builder()
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,10 @@ func (a *app) concludeCheck(reports []*check.Report) error {
 		runs := fmt.Sprintf("%d distinct %s in %d runs, the first one included", r.Trees, plural(r.Trees, "tree", "trees"), len(r.Runs)+1)
 		switch verdict {
 		case "equal":
-			a.out.say("%s: equal: %s", name, runs)
+			if r.OrderKept {
+				verdict = "equal, but the order of directories was not varied here"
+			}
+			a.out.say("%s: %s: %s", name, verdict, runs)
 			if len(r.Incomplete) > 0 && incomplete == nil {
 				incomplete = &incompleteError{Name: nameOf(r), Reasons: r.Incomplete}
 			}

@@ -10,7 +10,6 @@ import (
 	"hdjail/build/plan"
 	"hdjail/jail"
 	"hdjail/mounts"
-	"hdjail/policies"
 )
 
 // planned is one build of a dry run.
@@ -33,10 +32,8 @@ func (a *app) dryRun(c *cli.Context, p *plan.Plan) error {
 	if err != nil {
 		return err
 	}
-	if chooses(p) {
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return err
-		}
+	if err := a.letChoose(b, p); err != nil {
+		return err
 	}
 	a.warnPlan(p)
 	options.DryRun = true

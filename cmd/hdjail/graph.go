@@ -71,6 +71,9 @@ func (a *app) graph(ctx context.Context, p *plan.Plan) (graph.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.letChoose(b, p); err != nil {
+		return nil, err
+	}
 	states, err := b.States(ctx, p)
 	if err != nil {
 		return nil, err

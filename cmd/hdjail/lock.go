@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"hdjail/build"
+	"hdjail/artifact"
 	"hdjail/build/lockfile"
 	"hdjail/build/plan"
 	"hdjail/build/trace"
@@ -43,7 +43,7 @@ func lockCommand(a *app) *cli.Command {
 			Name: "verify", Usage: "tell whether two builds ran the same commands", ArgsUsage: "A B",
 			UsageText: "hdjail lock verify mf2x qojq\nhdjail lock verify --json a.json b.json",
 			Description: "A and B are like the argument of hdjail audit. Compared are argument list and working directory of every process; their environment\n" +
-				"is in the derivation. Names below /tmp and /var/tmp, and those that only one build made, read *, and process ids <pid>. Ends with 0 if nothing differs, with 7 otherwise, with\n" +
+				"is in the derivation. Names below /tmp and /var/tmp that are not in the store, and those that only one build made, read *, and process ids <pid>. Ends with 0 if nothing differs, with 7 otherwise, with\n" +
 				"10 if nothing differs and a record is incomplete.",
 			Flags: []cli.Flag{jsonFlag()}, Action: a.lockVerify,
 		}},
@@ -113,6 +113,9 @@ func (a *app) planToLock(c *cli.Context, r request) (*plan.Plan, *build.Builder,
 		return nil, nil, err
 	}
 	b, err := a.builder()
+	if err == nil {
+		err = a.letChoose(b, p)
+	}
 	return p, b, err
 }
 
@@ -202,7 +205,9 @@ func (a *app) lockVerify(c *cli.Context) error {
 		a.warnOf(found, err)
 		sides[i], whole = found, whole && err == nil && found.Header.Complete
 	}
-	d := trace.CompareProcesses(trace.Settle(sides[0], sides[1]))
+	prefixes := a.prefixes(sides[:])
+	first, second := trace.Settle(sides[0], sides[1], prefixes...)
+	d := trace.CompareProcesses(first, second, prefixes...)
 	err := a.out.show(c.Bool("json"), d, func() {
 		for _, line := range d.Lines() {
 			a.out.line("%s", escape(line))
@@ -219,6 +224,24 @@ func (a *app) lockVerify(c *cli.Context) error {
 	}
 	a.out.say("the same commands")
 	return nil
+}
+
+// prefixes are those of the stores that the runs used, as far as the store at hand knows their derivations.
+func (a *app) prefixes(runs []*audit.Audit) (list []string) {
+	s, err := a.storeToRead()
+	if err != nil {
+		return nil // files of audits need no store
+	}
+	for _, run := range runs {
+		id, err := artifact.ParseDerivationID(run.Header.Derivation)
+		if err != nil {
+			continue // a command without a derivation
+		}
+		if d, err := s.Derivation(id); err == nil {
+			list = append(list, d.Prefix)
+		}
+	}
+	return list
 }
 
 func commands(s trace.Side) (n int) {

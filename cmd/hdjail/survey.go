@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -24,10 +25,8 @@ func (a *app) survey(c *cli.Context, b *build.Builder, s survey) (results []buil
 	if err := restoreDerivations(b.Store, s.plan); err != nil {
 		return nil, false, err
 	}
-	if chooses(s.plan) { // scripts of matchers run in jails, too
-		if b.Runner, err = a.runner(policies.ModeHide); err != nil {
-			return nil, false, err
-		}
+	if err := a.letChoose(b, s.plan); err != nil {
+		return nil, false, err
 	}
 	goOn := s.options.KeepGoing
 	s.options.DryRun = true
@@ -62,9 +61,25 @@ func restoreDerivations(s *store.Store, p *plan.Plan) error {
 	return nil
 }
 
-// chooses reports whether the plan has matchers that are scripts.
-func chooses(p *plan.Plan) bool {
-	return slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Chooser != nil })
+// letChoose gives the builder its runner if the plan has matchers that are scripts: these run in jails, also where nothing is
+// built. This process may be replaced by a copy that starts over, so nothing is printed before.
+func (a *app) letChoose(b *build.Builder, p *plan.Plan) (err error) {
+	if slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Chooser != nil }) {
+		b.Runner, err = a.runner(policies.ModeHide)
+	}
+	return err
+}
+
+// look is what is realized of a plan, as far as its matchers select it.
+func (a *app) look(ctx context.Context, p *plan.Plan) ([]build.Result, error) {
+	b, err := a.builder()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.letChoose(b, p); err != nil {
+		return nil, err
+	}
+	return b.Realize(ctx, p, build.Options{DryRun: true})
 }
 
 // warnPlan prints what the plan warns of. It comes after the last moment at which this process may start over.

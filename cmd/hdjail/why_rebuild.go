@@ -10,7 +10,6 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/compare"
-	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/build/why"
 )
@@ -66,11 +65,7 @@ func whyRebuildCommand(a *app) *cli.Command {
 
 // rebuild explains the first target of a plan.
 func (s *subjects) rebuild(ctx context.Context, p *plan.Plan, with string) (r rebuild, err error) {
-	b, err := s.a.builder()
-	if err != nil {
-		return r, err
-	}
-	results, err := b.Realize(ctx, p, build.Options{DryRun: true})
+	results, err := s.a.look(ctx, p)
 	if err != nil {
 		return r, err
 	}
