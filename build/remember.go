@@ -26,7 +26,7 @@ func (b *Builder) remembered(t Task) error {
 		if r.Purpose != "build" || r.Failure == "cancelled" || r.Mode != string(t.Step.Mode) || !r.Context.Equal(t.Context) {
 			continue
 		}
-		if !slices.Contains([]string{"exit", "illegal-access", "promise"}, r.Failure) || b.Now().Sub(r.End) >= b.FailureTTL {
+		if !slices.Contains([]string{"exit", "illegal-access", "promise", "output"}, r.Failure) || b.Now().Sub(r.End) >= b.FailureTTL {
 			return nil
 		}
 		return b.failureOf(t, r)

@@ -166,7 +166,11 @@ func paths(d *artifact.Derivation) (list []entry) {
 
 func promises(d *artifact.Derivation) (list []entry) {
 	for _, p := range d.Promises {
-		list = append(list, entry{fmt.Sprint(p), ""})
+		value := p.Kind
+		if p.Name != "" {
+			value += ", called " + p.Name
+		}
+		list = append(list, entry{p.Path, value})
 	}
 	return list
 }

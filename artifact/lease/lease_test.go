@@ -85,11 +85,11 @@ func TestTempNames(t *testing.T) {
 	change := func(f func(*Holder)) Holder { o := h; f(&o); return o }
 	for name, want := range map[string]bool{
 		h.TempName(): false,
-		change(func(o *Holder) { o.Start++ }).TempName():     true,
-		change(func(o *Holder) { o.Boot = "x" }).TempName():  true,
-		change(func(o *Holder) { o.Host, o.Boot = "x", "x" }).TempName():  false,
-		change(func(o *Holder) { o.Namespace++ }).TempName(): false,
-		strings.Replace(h.TempName(), ".", ".x", 1):          false,
+		change(func(o *Holder) { o.Start++ }).TempName():                 true,
+		change(func(o *Holder) { o.Boot = "x" }).TempName():              true,
+		change(func(o *Holder) { o.Host, o.Boot = "x", "x" }).TempName(): false,
+		change(func(o *Holder) { o.Namespace++ }).TempName():             false,
+		strings.Replace(h.TempName(), ".", ".x", 1):                      false,
 		h.TempName() + ".x": false,
 		"a." + short(h.Host) + "." + short(h.Boot) + ".1.x.1":       false,
 		"a." + short(h.Host) + "." + short(h.Boot) + ".!.1.1":       false,

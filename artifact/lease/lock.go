@@ -202,6 +202,8 @@ func (l *Lock) Release() error {
 	l.timer.Stop()
 	l.timer = nil
 	defer l.file.Close()
+	// A waiter that took it for a stale one puts it back, perhaps after we are gone: then it must be nobody's.
+	_ = l.file.Truncate(0)
 	var ours, there unix.Stat_t
 	if err := unix.Fstat(int(l.file.Fd()), &ours); err != nil {
 		return fmt.Errorf("release lock %q: %w", filepath.Base(l.path), err)

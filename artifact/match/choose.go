@@ -145,6 +145,9 @@ func score(line string) float64 {
 	return value
 }
 
+// maxBuilds is how many builds a script may ask for.
+const maxBuilds = 1000
+
 // script takes what a program says, which Facts runs.
 type script struct{ file string }
 
@@ -156,7 +159,7 @@ func (m script) choose(candidates []artifact.Realization, facts Facts) (Answer, 
 		return a, err
 	}
 	fail := func(format string, args ...any) (Answer, error) {
-		return Answer{}, fmt.Errorf("match script(%s): %s", m.file, fmt.Sprintf(format, args...))
+		return Answer{}, &AnswerError{m.file, fmt.Sprintf(format, args...)}
 	}
 	for _, id := range a.Select {
 		if !contains(candidates, id) {
@@ -166,10 +169,15 @@ func (m script) choose(candidates []artifact.Realization, facts Facts) (Answer, 
 	switch {
 	case len(a.Select) > 0 && a.Need > 0:
 		return fail("it selects, and asks for builds")
-	case a.Need < 0 || a.Need > maxCount:
-		return fail("it asks for %d builds", a.Need)
+	case a.Need < 0 || a.Need > maxBuilds:
+		return fail("it asks for %d builds, and may ask for 1 to %d", a.Need, maxBuilds)
 	case len(a.Select) == 0 && a.Need == 0:
 		return fail("it selects nothing")
+	}
+	if a.Need > 0 {
+		for _, c := range candidates {
+			a.Rejected = append(a.Rejected, Rejection{c.ID, "not enough for the script"})
+		}
 	}
 	slices.SortFunc(a.Select, compareIDs)
 	a.Select = slices.Compact(a.Select)

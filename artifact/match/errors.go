@@ -27,6 +27,12 @@ type AbsentError struct{ ID, Reason string }
 // Error implements error.
 func (e *AbsentError) Error() string { return fmt.Sprintf("match exact %s: %s", e.ID, e.Reason) }
 
+// AnswerError reports a script whose answer makes no sense.
+type AnswerError struct{ File, Reason string }
+
+// Error implements error.
+func (e *AnswerError) Error() string { return fmt.Sprintf("match script(%s): %s", e.File, e.Reason) }
+
 // Attested is a tree digest with the builders that had it.
 type Attested struct {
 	Tree     artifact.TreeDigest

@@ -103,8 +103,8 @@ func (p pipeline) Match(candidates []artifact.Realization, facts Facts) (Answer,
 		return answer, nil
 	}
 	answer.Select = nil
-	var err error
-	answer.Rejected, err = rejected.list()
+	filtered, err := rejected.list()
+	answer.Rejected = append(filtered, answer.Rejected...)
 	return answer, err
 }
 

@@ -147,7 +147,8 @@ func TestScript(t *testing.T) {
 		"match script(f): it selects " + id(5) + ", which is no candidate": func([]artifact.Realization) (Answer, error) {
 			return Answer{Select: []artifact.RealizationID{{5}}}, nil
 		},
-		"match script(f): it asks for -1 builds": func([]artifact.Realization) (Answer, error) { return Answer{Need: -1}, nil },
+		"match script(f): it asks for 1001 builds, and may ask for 1 to 1000": func([]artifact.Realization) (Answer, error) { return Answer{Need: 1001}, nil },
+		"match script(f): it asks for -1 builds, and may ask for 1 to 1000":   func([]artifact.Realization) (Answer, error) { return Answer{Need: -1}, nil },
 		"match script(f): it selects, and asks for builds": func(c []artifact.Realization) (Answer, error) {
 			return Answer{Select: identities(c), Need: 1}, nil
 		},

@@ -162,10 +162,22 @@ func (r *resolution) loadChooser(step *Step, s statement) (err error) {
 	return err
 }
 
+// ScriptError reports the script of a matcher that cannot be read.
+type ScriptError struct {
+	File string
+	Err  error
+}
+
+// Error implements error: one line.
+func (e *ScriptError) Error() string { return fmt.Sprintf("read the script of a matcher: %v", e.Err) }
+
+// Unwrap returns the cause.
+func (e *ScriptError) Unwrap() error { return e.Err }
+
 func (r *resolution) chooser(file string) (*Step, error) {
 	text, err := readFile(file)
 	if err != nil {
-		return nil, err
+		return nil, &ScriptError{file, err}
 	}
 	s, err := spec.Parse(file, text)
 	if err != nil {

@@ -17,6 +17,8 @@ type Plan struct {
 	Steps []*Step
 	// Targets are in the order in which they were asked for.
 	Targets []*Step
+	// Asked has a target for each that was asked for: one comes twice if two specs are the same derivation.
+	Asked []*Step
 	// Warnings are for the caller.
 	Warnings []string
 }
@@ -90,7 +92,9 @@ func (r *resolution) plan(g *Graph) (*Plan, error) {
 	}
 	p.sort()
 	for _, n := range g.Targets {
-		if step := r.steps[n.index]; !slices.Contains(p.Targets, step) {
+		step := r.steps[n.index]
+		p.Asked = append(p.Asked, step)
+		if !slices.Contains(p.Targets, step) {
 			p.Targets = append(p.Targets, step)
 		}
 	}

@@ -81,9 +81,11 @@ func buildCommand(a *app) *cli.Command {
 			"hdjail build --match 'train=best(score.txt)' plot.yaml\nhdjail build --json --events fd:3 . 3>events\nhdjail build --locked",
 		Description: "Prints the path of each result, one a line, in the order of the arguments. A directory stands for the hdjail.yaml in\n" +
 			"it, and no argument for the working directory. --json prints an object for each, and one with an \"error\" for each build\n" +
-			"that failed or was skipped. Every failure is told; the exit status is that of the first.",
+			"that failed or was skipped. Every failure is told; the exit status is that of the first.\n" +
+			"--dry-run builds and registers nothing, but identities are of contents: as \"hdjail hash\" does, it takes snapshots of the\n" +
+			"host packages and copies sources that are local paths into the store.",
 		Flags: append(append(buildFlags(), daemonFlags()...), jsonFlag(),
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "build nothing; print what would be built, and what each jail would show (the store still gets the host packages and local sources)"},
 			&cli.StringFlag{Name: "profile", Usage: "link the results into `PROFILE`"},
 			&cli.BoolFlag{Name: "locked", Usage: "hold all to the lock file: its derivations, host packages and results; without an argument, its roots"},
 			lockFileFlag(),

@@ -140,8 +140,9 @@ through. What is built in one plan always agrees.`},
 The matcher of a derivation takes none of the realizations that there are, and builds did not help: what was built, what there is and
 why each was not taken is listed. A matcher is asked once more after the builds that it wanted, and never a third time.`},
 	"HJ0086": {exitOther, "the script of a matcher gave no answer", `
-The script of script(FILE) has to end with status 0 and print {"select": [ID, ...]}, {"build": N} or {"error": TEXT}. It reads the
-candidates as JSON from standard input, and sees their trees below /candidates. What it printed to standard error is shown.`},
+The script of script(FILE) has to be there, to end with status 0 and to print {"select": [ID, ...]}, {"build": N} with N from 1 to 1000,
+or {"error": TEXT}. It reads the candidates as JSON from standard input, and sees their trees below /candidates. What it printed to
+standard error is shown.`},
 
 	"HJ0070": {exitOther, "an audit cannot be read", `
 What was given is no audit, or one that was changed or damaged: a line is not what the format says, or the digest at its end is that

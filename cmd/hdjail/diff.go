@@ -131,5 +131,7 @@ func (a *app) printDifference(d difference) {
 			a.out.line("%s", escape(line))
 		}
 	}
-	a.out.say("%d causes, %d follow; %d files differ", len(d.Derivations.Causes), len(d.Derivations.Follows), len(d.Files))
+	causes, follow, files := len(d.Derivations.Causes), len(d.Derivations.Follows), len(d.Files)
+	a.out.say("%d %s, %d %s; %d %s", causes, plural(causes, "cause", "causes"), follow, plural(follow, "follows", "follow"),
+		files, plural(files, "file differs", "files differ"))
 }

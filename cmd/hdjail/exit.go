@@ -374,7 +374,7 @@ func diagnoseSpec(e *spec.Error) problem {
 		}
 	}
 	p.Text, p.Place, p.Excerpt, p.Exit = message, fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), e.Source, codes[p.Code].exit
-	if p.Exit == exitBuild || p.Code == "HJ0052" || p.Code == "HJ0053" { // a spec that names what cannot be read, or is not there
+	if p.Exit == exitBuild || slices.Contains([]string{"HJ0052", "HJ0053", "HJ0086"}, p.Code) { // a spec that names what cannot be read, or is not there
 		p.Exit = exitSpec
 	}
 	if e.Help != "" {

@@ -6,10 +6,14 @@ import (
 
 	"hdjail/artifact/match"
 	"hdjail/build"
+	"hdjail/build/plan"
 )
 
 // diagnoseMatch tells of matchers that make no answer of what there is.
 func diagnoseMatch(err error) (problem, bool) {
+	if script := (*plan.ScriptError)(nil); errors.As(err, &script) {
+		return problem{Code: "HJ0086", Help: helps("script(FILE) starts from the directory of the spec that says so, or with --match from the working directory")}, true
+	}
 	var e *build.MatchError
 	if !errors.As(err, &e) {
 		return problem{}, false
@@ -26,6 +30,8 @@ func diagnoseMatch(err error) (problem, bool) {
 		return problem{Code: "HJ0085", Help: helps("hdjail show SPEC lists the realizations of a build")}, true
 	case errors.As(err, &quorum):
 		return problem{Code: "HJ0085", Details: quorum.Details(), Help: helps("let another builder build it, or ask for fewer")}, true
+	case errors.As(err, new(*match.AnswerError)):
+		return problem{Code: "HJ0086", Help: helps("correct the script; hdjail explain HJ0086 tells what it may print")}, true
 	case errors.As(err, &script):
 		p := problem{Code: "HJ0086"}
 		for _, line := range script.LogTail {

@@ -129,6 +129,8 @@ var diagnosed = []struct {
 	{&build.MatchError{Err: &match.AbsentError{}}, "HJ0085", 1},
 	{&build.MatchError{Err: &match.QuorumError{}}, "HJ0085", 1},
 	{&build.UnsatisfiedError{}, "HJ0085", 1},
+	{&build.MatchError{Err: &match.AnswerError{}}, "HJ0086", 1},
+	{&plan.ScriptError{}, "HJ0086", 1},
 	{&build.MatchError{Err: &build.ChooserError{LogTail: []string{"x"}}}, "HJ0086", 1},
 	{&build.MatchError{Err: &jail.Unsupported{}}, "HJ0040", 5},
 	{&plan.NameError{Name: "zlb"}, "HJ0002", 2},

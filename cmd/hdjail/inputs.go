@@ -40,7 +40,7 @@ func hashCommand(a *app) *cli.Command {
 				Path    string                `json:"path"`
 			}
 			var list []hashed
-			for _, t := range p.Targets {
+			for _, t := range p.Asked {
 				d := &t.Derivation
 				list = append(list, hashed{d.Name, d.Version, t.ID, a.openStore.PublicPath(d)})
 			}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
+	"hdjail/build"
 	"hdjail/build/lockfile"
 	"hdjail/build/plan"
 	"hdjail/build/trace"

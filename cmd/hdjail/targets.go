@@ -144,7 +144,7 @@ func digestHostPath(ctx context.Context, path string) (artifact.TreeDigest, erro
 func (a *app) parseMatches(texts []string) (list []plan.Override, err error) {
 	for _, text := range texts {
 		name, matcher, found := strings.Cut(text, "=")
-		if !found || name == "" {
+		if !found || name == "" || strings.TrimSpace(matcher) == "" {
 			return nil, usagef("--match "+quote(text)+" is not NAME=MATCHER", "for example --match zlib=latest")
 		}
 		m, err := match.Parse(matcher)

@@ -53,8 +53,12 @@ func whyCommand(a *app) *cli.Command {
 			if err != nil || c.Bool("json") {
 				return err
 			}
+			told := map[string]bool{} // results of one derivation may have the same way
 			for _, way := range answer.Ways {
-				a.out.line("%s", escape(way.Line()))
+				if line := way.Line(); !told[line] {
+					told[line] = true
+					a.out.line("%s", escape(line))
+				}
 			}
 			if answer.More {
 				a.out.say("there are more than %d ways", why.MaxWays)
@@ -154,7 +158,7 @@ func (s *subjects) answer(ctx context.Context, q *why.Question, word string) (wh
 		}
 	}
 	found, err := s.find(ctx, word)
-	if errors.As(err, new(*store.NotFoundError)) {
+	if errors.As(err, new(*store.NotFoundError)) || errors.As(err, new(*store.AmbiguousError)) || errors.As(err, new(*artifact.BadIDError)) {
 		return why.Answer{Ways: []why.Way{}}, nil
 	}
 	if err != nil {
