@@ -185,15 +185,21 @@ func (d *dir) numbers() ([]int, error) {
 	return numbers, err
 }
 
-// build makes the whole of a generation under a temporary name.
-func (d *dir) build(ctx context.Context, g Generation) error {
+// plan decides the links of a generation. The caller calls done, which is never nil, when it does not need the artifacts any more.
+func (d *dir) plan(g Generation) (_ links.Actions, done func(), err error) {
 	in := links.Input{Dir: path.Join(d.path, treeOf(g.Number)), Native: true}
+	var opened []*os.Root
+	done = func() {
+		for _, root := range opened {
+			root.Close()
+		}
+	}
 	for _, a := range g.Artifacts {
 		root, err := os.OpenRoot(a.Out)
 		if err != nil {
-			return fmt.Errorf("link %q: %w", a.Name, err)
+			return links.Actions{}, done, fmt.Errorf("link %q: %w", a.Name, err)
 		}
-		defer root.Close()
+		opened = append(opened, root)
 		set := links.Set{Owner: strings.TrimSpace(a.Name + " " + a.Version), Rules: a.Links, Tree: links.Dir{Root: root}, Dir: a.Out}
 		if set.Rules == nil {
 			set.Rules = links.Everything()
@@ -201,6 +207,13 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 		in.Sets = append(in.Sets, set)
 	}
 	plan, err := links.Plan(in)
+	return plan, done, err
+}
+
+// build makes the whole of a generation under a temporary name.
+func (d *dir) build(ctx context.Context, g Generation) error {
+	plan, done, err := d.plan(g)
+	defer done()
 	if err != nil {
 		return err
 	}
@@ -215,7 +228,7 @@ func (d *dir) build(ctx context.Context, g Generation) error {
 		return err
 	}
 	defer f.Close()
-	if err := links.Apply(ctx, f, in.Dir, plan); err != nil {
+	if err := links.Apply(ctx, f, path.Join(d.path, treeOf(g.Number)), plan); err != nil {
 		return err
 	}
 	data, err := g.encode()

@@ -44,7 +44,7 @@ type Problem struct {
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
 	// Quarantine is where it was moved to, relative to the store; Repaired says what was done about it, Needs what is left
-	// to do. All are empty after Check.
+	// to do. After Check all are empty, but for the Needs of damaged profiles.
 	Quarantine string `json:"quarantine,omitempty"`
 	Repaired   string `json:"repaired,omitempty"`
 	Needs      string `json:"needs,omitempty"`
@@ -97,9 +97,16 @@ type checker struct {
 	decoders sync.Pool
 }
 
-// Check reads all of a store, several things at once, and changes nothing. Roots reads those that the store does not know
-// itself. An error is one of reading the store's directories; what is damaged, or cannot be read, is in the report.
-func Check(ctx context.Context, s *store.Store, roots func() ([]store.Root, error)) (*Report, error) {
+// Options are what a check needs of those who know more than the store.
+type Options struct {
+	// Roots reads the roots that the store does not know itself.
+	Roots func() ([]store.Root, error)
+	// Profiles gives what is damaged in profiles, with the Kind Root. Nil looks at none.
+	Profiles func(ctx context.Context) ([]Problem, error)
+}
+
+// Check reads all of a store, several things at once, and changes nothing. An error is one of reading the store's directories; what is damaged, or cannot be read, is in the report.
+func Check(ctx context.Context, s *store.Store, o Options) (*Report, error) {
 	c := &checker{store: s, Report: Report{Problems: []Problem{}, entries: map[artifact.RealizationID]store.Entry{}}}
 	var group errgroup.Group
 	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // one computes while another waits for the disk
@@ -125,7 +132,16 @@ func Check(ctx context.Context, s *store.Store, roots func() ([]store.Root, erro
 	if err := c.publicPaths(); err != nil {
 		return nil, err
 	}
-	c.roots(roots)
+	c.roots(o.Roots)
+	if o.Profiles != nil {
+		found, err := o.Profiles(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range found {
+			c.looked(p, 0, errors.New(p.Reason))
+		}
+	}
 	slices.SortFunc(c.Problems, func(a, b Problem) int {
 		return strings.Compare(string(a.Kind)+" "+a.ID+" "+a.Path, string(b.Kind)+" "+b.ID+" "+b.Path)
 	})

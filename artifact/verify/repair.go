@@ -93,6 +93,9 @@ func (p *Problem) quarantine(s *store.Store, todo *Todo) error {
 		p.Needs = "the same result again"
 		return nil
 	case Root:
+		if p.Needs != "" {
+			return nil // who found it knows better
+		}
 		p.Needs = "make it readable, or remove it if you know what it kept"
 		return nil
 	case Public:

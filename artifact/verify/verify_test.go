@@ -93,7 +93,7 @@ func noRoots() ([]store.Root, error) { return nil, nil }
 
 func (f *fixture) check(t testing.TB) *Report {
 	t.Helper()
-	r, err := Check(context.Background(), f.Store, noRoots)
+	r, err := Check(context.Background(), f.Store, Options{Roots: noRoots})
 	must(t, err)
 	return r
 }

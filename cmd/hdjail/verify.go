@@ -10,6 +10,7 @@ import (
 	"hdjail/build"
 	"hdjail/build/sources"
 	"hdjail/policies"
+	"hdjail/profile"
 )
 
 func verifyCommand(a *app) *cli.Command {
@@ -45,7 +46,7 @@ func (a *app) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := verify.Check(c.Context, s, a.profileRoots)
+	report, err := verify.Check(c.Context, s, verify.Options{Roots: a.profileRoots, Profiles: a.profileDamage})
 	if err != nil {
 		return err
 	}
@@ -59,6 +60,18 @@ func (a *app) verify(c *cli.Context) error {
 		return err
 	}
 	return report.Err()
+}
+
+// profileDamage is what is damaged in the profiles of the open store.
+func (a *app) profileDamage(ctx context.Context) ([]verify.Problem, error) {
+	profiles := profile.Profiles{Dir: a.openStore.ProfilesDir()}
+	found, err := profiles.Check(ctx)
+	list := make([]verify.Problem, len(found))
+	for i, d := range found {
+		list[i] = verify.Problem{Kind: verify.Root, ID: "profile " + d.Profile, Path: "profiles/" + d.Path, Reason: d.Path + ": " + d.Reason,
+			Needs: "link its artifacts again (hdjail profile link), or choose another generation (hdjail profile switch)"}
+	}
+	return list, err
 }
 
 func (a *app) printReport(r *verify.Report) {

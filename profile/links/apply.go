@@ -37,6 +37,20 @@ func Apply(ctx context.Context, root *os.File, base string, plan Actions) error 
 	return nil
 }
 
+// Links are what Apply makes below base where nothing was before: what each link says, by its path relative to base.
+func (plan Actions) Links(base string) (map[string]string, error) {
+	steps, err := effective(plan.Steps, base)
+	made := make(map[string]string, len(steps))
+	for _, a := range steps {
+		if name := strings.TrimPrefix(a.path, strings.TrimSuffix(base, "/")+"/"); a.Verb == Unlink {
+			delete(made, name)
+		} else {
+			made[name] = a.Text
+		}
+	}
+	return made, err
+}
+
 // effective returns the steps that change something, those of one directory together.
 func effective(all []Action, base string) ([]Action, error) {
 	steps := make([]Action, 0, len(all))
