@@ -1,7 +1,9 @@
 package crash
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -59,15 +61,15 @@ func killAtRandom(s *site, random *rand.Rand, rounds int) {
 		}
 		usual = (3*usual + time.Since(started)) / 4
 		when := fmt.Sprintf("round %d, %d killed", round, len(victims))
-		if collects {
-			clear(s.printed) // what has no root may go
+		if collects && round%2 == 1 {
+			s.forgetCollected()
 		}
 		s.mustBeWhole(when, false)
 		s.run("build", "--profile", "next", top, middle)
 		s.mustBeWhole(when+", after the next build", true)
 		s.mustBeOneEach(when)
 		s.mustLeaveNothing(victims)
-		if round%20 == 19 {
+		if soak || round%20 == 19 {
 			s.verify()
 		}
 	}
@@ -76,6 +78,41 @@ func killAtRandom(s *site, random *rand.Rand, rounds int) {
 	s.check.digested = nil
 	s.mustBeWhole("at the end", true)
 	s.verify()
+}
+
+// forgetCollected no longer asks for what a collection of this round may have removed: all that no generation of a profile
+// links, and that nothing linked was built with.
+func (s *site) forgetCollected() {
+	kept := map[string]bool{}
+	var keep func(id string)
+	keep = func(id string) {
+		var r found
+		data, err := os.ReadFile(filepath.Join(s.root, "realizations", id, "manifest.json"))
+		if kept[id] {
+			return
+		}
+		kept[id] = true
+		if err == nil && json.Unmarshal(data, &r.Manifest) == nil { // else it is lost, which mustBeWhole tells
+			for _, chosen := range r.Manifest.Context {
+				for _, rid := range chosen {
+					keep(rid.String())
+				}
+			}
+		}
+	}
+	generations, _ := filepath.Glob(filepath.Join(s.root, "profiles/*/generations/[0-9]*/generation.json"))
+	for _, path := range generations {
+		var g struct {
+			Artifacts []struct{ Realization string }
+		}
+		if data, err := os.ReadFile(path); err != nil || json.Unmarshal(data, &g) != nil {
+			s.t.Errorf("%s: %v", path, err)
+		}
+		for _, a := range g.Artifacts {
+			keep(a.Realization)
+		}
+	}
+	maps.DeleteFunc(s.printed, func(_, id string) bool { return !kept[id] })
 }
 
 // fleet starts eight processes.

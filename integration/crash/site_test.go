@@ -21,8 +21,8 @@ type site struct {
 	t           *testing.T
 	specs, root string
 	check       checker
-	// printed are the results that processes printed, which have to stay.
-	printed map[string]bool
+	// printed are the paths that processes printed, which have to stay, each with the realization that it led to.
+	printed map[string]string
 	// steady is a spec that is built once, and lets a command run that has nothing to do.
 	steady string
 	// host begins the command line of who runs on another host; empty for this one.
@@ -32,7 +32,7 @@ type site struct {
 // newSite makes a site whose store is, or will be, at root.
 func newSite(t *testing.T, root string) *site {
 	t.Helper()
-	s := &site{t: t, root: root, specs: t.TempDir(), printed: map[string]bool{}}
+	s := &site{t: t, root: root, specs: t.TempDir(), printed: map[string]string{}}
 	s.check = checker{root: root, digested: map[string]bool{}}
 	s.write("data/readme", "a tree\n")
 	s.write("file", "a file\n")
@@ -137,7 +137,8 @@ func (s *site) end(p *process) {
 	}
 	for _, line := range strings.Split(p.out.String(), "\n") {
 		if whole, err := os.Stat(line); strings.HasPrefix(line, s.root+"/store/") && err == nil && whole.IsDir() {
-			s.printed[line] = true
+			target, _ := os.Readlink(line)
+			s.printed[line] = filepath.Base(filepath.Dir(target))
 		} else if strings.HasPrefix(line, s.root+"/store/") {
 			s.t.Errorf("%s printed %q: %v", p.description, line, err)
 		}
