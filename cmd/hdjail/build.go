@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"hdjail/artifact/store"
 	"hdjail/build"
 	"hdjail/build/plan"
 	"hdjail/policies"
@@ -94,8 +92,8 @@ func buildCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.String("out-link") != "" && len(r.targets) > 1 {
-				return usagef("--out-link is for one target", "leave it out, or link several into a profile")
+			if err := a.checkOutLink(c, r); err != nil {
+				return err
 			}
 			p, err := a.planLocked(c, r)
 			if err != nil {
@@ -107,6 +105,9 @@ func buildCommand(a *app) *cli.Command {
 			results, err := a.realize(c, p, c.String("profile") != "" || c.String("out-link") != "")
 			if printed := a.printResults(results, c.Bool("json")); err == nil {
 				err = printed
+			}
+			if err == nil && c.IsSet("out-link") {
+				err = oneToLink(results)
 			}
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
@@ -274,25 +275,6 @@ func elsewhere(r build.Result) string {
 		return fmt.Sprintf("%d realizations of %s are selected, and its public path leads to one", n, r.Step.Name())
 	}
 	return "the public path of " + r.Step.Name() + " leads to another realization"
-}
-
-// outLink makes or replaces a symbolic link, in one step, and then its record in the store.
-func (a *app) outLink(c *cli.Context, r build.Result) error {
-	link := a.absolute(c.String("out-link"))
-	if info, err := os.Lstat(link); err == nil && info.Mode()&os.ModeSymlink == 0 {
-		return usagef("--out-link "+quote(link)+" exists and is no symbolic link", "")
-	}
-	b := build.Builder{Store: a.openStore}
-	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+"-"+strconv.Itoa(os.Getpid()))
-	target := b.Paths(r)[0]
-	if err := os.Symlink(target, temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, link); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	root := store.Root{Kind: store.Link, Name: link, Realization: r.Realizations[0].ID, Target: target}
-	return a.openStore.AddRoot(c.Context, root, a.rootsWait(c))
 }
 
 // openEvents opens what --events names: a new or emptied file, or a descriptor that the caller has opened.
