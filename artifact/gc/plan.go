@@ -57,6 +57,8 @@ type Plan struct {
 	Steps []Step
 	// Before is the content of the store, as far as it was measured; Freed is the sum of the steps.
 	Before, Freed int64
+	// Left is what the plan leaves of Before. It is more than Options.MaxBytes if all else is kept.
+	Left int64
 }
 
 // path is where the content of a step is.
@@ -97,6 +99,7 @@ func New(snap *Snapshot, o Options) *Plan {
 			}
 		}
 	}
+	p.plan.Left = p.left
 	return p.plan
 }
 

@@ -96,8 +96,8 @@ func buildCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.String("out-link") != "" && len(r.targets) > 1 {
-				return usagef("--out-link is for one target", "leave it out, or link several into a profile")
+			if err := a.checkOutLink(c, r); err != nil {
+				return err
 			}
 			results, done, err := a.build(c, r)
 			if done {
@@ -108,6 +108,9 @@ func buildCommand(a *app) *cli.Command {
 				printed = a.printFailures(err)
 			}
 			err = cmp.Or(err, printed)
+			if err == nil && c.IsSet("out-link") && len(results) > 0 {
+				err = oneToLink(results)
+			}
 			if err == nil && c.String("profile") != "" {
 				err = a.linkResults(c, c.String("profile"), results)
 			}

@@ -79,6 +79,9 @@ func (a *app) gc(c *cli.Context) error {
 	if plan == nil {
 		return err
 	}
+	if o.MaxBytes >= 0 && plan.Left > o.MaxBytes {
+		a.out.warn("--max-size %s is not reached: %s are kept; hdjail list --roots shows why", size(o.MaxBytes), size(plan.Left))
+	}
 	if printed := a.printPlan(c, plan); err == nil {
 		err = printed
 	}

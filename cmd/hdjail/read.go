@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,15 +39,13 @@ func listCommand(a *app) *cli.Command {
 			if err != nil {
 				return err
 			}
-			list, err := realizations(s)
-			if err != nil {
-				return err
-			}
-			return a.out.show(c.Bool("json"), list, func() {
+			list, damaged := realizations(s)
+			shown := a.out.show(c.Bool("json"), list, func() {
 				for _, l := range list {
 					a.out.line("%s  %s  %s %s", l.Realization, moment(l.Built), l.Name, l.Version)
 				}
 			})
+			return errors.Join(shown, damaged)
 		},
 	}
 }
@@ -54,13 +53,14 @@ func listCommand(a *app) *cli.Command {
 // moment is a point in time, for people; the zone is always the same.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// realizations lists what the store has, by name and then by time.
+// realizations lists what the store has, by name and then by time. What is damaged is in the error, beside the others.
 func realizations(s *store.Store) ([]listed, error) {
 	entries, err := os.ReadDir(filepath.Join(s.Root(), "realizations"))
 	if err != nil {
 		return nil, err
 	}
 	list := []listed{}
+	var failed []error
 	for _, e := range entries {
 		id, err := artifact.ParseRealizationID(e.Name())
 		if err != nil {
@@ -70,17 +70,18 @@ func realizations(s *store.Store) ([]listed, error) {
 		if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
 			continue // removed meanwhile
 		}
-		if err != nil {
-			return nil, err
+		var d *artifact.Derivation
+		if err == nil {
+			d, err = s.Derivation(r.Derivation)
 		}
-		d, err := s.Derivation(r.Derivation)
 		if err != nil {
-			return nil, err
+			failed = append(failed, fmt.Errorf("list realization %s: %w", id, err))
+			continue
 		}
 		list = append(list, listed{id, r.Derivation, d.Name, d.Version, s.OutPath(id), r.Records[0].End.UTC()})
 	}
 	slices.SortFunc(list, func(x, y listed) int { return cmp.Or(cmp.Compare(x.Name, y.Name), x.Built.Compare(y.Built)) })
-	return list, nil
+	return list, errors.Join(failed...)
 }
 
 // shown is what `hdjail show` knows of a derivation.
