@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"hdjail/artifact"
 )
@@ -53,21 +54,34 @@ func (s *Store) Path(elem ...string) string { return s.path(elem...) }
 // files that the directory may have; it returns that of the first one which is damaged, with the reason.
 func Inspect(dir string, decoder *zstd.Decoder) (name string, err error) {
 	for _, name := range []string{logName, auditName} {
-		f, err := os.Open(path.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			if err = decoder.Reset(f); err == nil {
-				_, err = io.Copy(io.Discard, decoder)
-			}
-			err = errors.Join(err, f.Close())
-		}
-		if err != nil {
+		err := inspect(path.Join(dir, name), decoder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return name, err
 		}
 	}
 	return "", nil
+}
+
+// inspect reads one compressed file. A pipe that somebody put in its place must not keep anybody waiting.
+func inspect(name string, decoder *zstd.Decoder) error {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	switch info, err := f.Stat(); {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("it is no regular file")
+	case info.Size() == 0:
+		return errors.New("it is empty")
+	}
+	if err := decoder.Reset(f); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, decoder)
+	return err
 }
 
 // PublicLinks returns where each name in store/ leads: to a realization, or to nowhere that the store makes links to.

@@ -28,6 +28,7 @@ const (
 	Context     Kind = "context"
 	Record      Kind = "build record"
 	Log         Kind = "log"
+	Audit       Kind = "audit"
 	Source      Kind = "source"
 	Package     Kind = "host package"
 	Public      Kind = "public path"
@@ -250,6 +251,9 @@ func (c *checker) logs(p Problem) {
 	defer c.decoders.Put(decoder)
 	name, err := store.Inspect(c.store.Path(p.Path), decoder)
 	p.Kind, p.Path = Log, p.Path+"/"+name
+	if name == store.AuditFile {
+		p.Kind = Audit
+	}
 	c.looked(p, 0, notGone(err))
 }
 

@@ -123,7 +123,7 @@ func (p *Problem) quarantine(s *store.Store, todo *Todo) error {
 		p.Needs = "hdjail fetch SPEC, or hdjail source add FILE"
 	case Package:
 		return p.dropTrees(s)
-	case Record, Log:
+	case Record, Log, Audit:
 		p.Repaired = "moved out of the way"
 	}
 	return nil

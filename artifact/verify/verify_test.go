@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"hdjail/artifact"
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
@@ -151,6 +153,13 @@ func TestDamage(t *testing.T) {
 			must(t, os.Chmod(realization(f)+"/out", 0o755), os.RemoveAll(realization(f)))
 		}, "context, public path", "context", false},
 		{"log", func(t *testing.T, f *fixture) { change(t, realization(f)+"/log.zst", "x") }, "log", "", true},
+		{"empty log", func(t *testing.T, f *fixture) { change(t, realization(f)+"/log.zst", "") }, "log", "", true},
+		{"audit", func(t *testing.T, f *fixture) {
+			must(t, os.Chmod(realization(f), 0o755), os.WriteFile(realization(f)+"/audit.jsonl.zst", []byte("x"), 0o444))
+		}, "audit", "", true},
+		{"pipe for a log", func(t *testing.T, f *fixture) {
+			must(t, os.Chmod(realization(f), 0o755), os.Remove(realization(f)+"/log.zst"), unix.Mkfifo(realization(f)+"/log.zst", 0o644))
+		}, "log", "", true},
 		{"derivation", func(t *testing.T, f *fixture) {
 			change(t, f.Path("derivations", f.top.Derivation.String()+".json"), `{"name":"x"}`)
 		}, "derivation", "context", true},
