@@ -148,12 +148,7 @@ func (s *Store) begin(dir, text, suffix string) ([]string, error) {
 		}
 		return []string{text}, nil
 	}
-	d, err := os.Open(s.path(dir))
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := namesIn(s.path(dir))
 	if err != nil {
 		return nil, err
 	}

@@ -109,6 +109,16 @@ func readInto(buf []byte, path string, st *unix.Stat_t) ([]byte, error) {
 	}
 }
 
+// namesIn lists a directory, which may be large, in no order.
+func namesIn(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
 // sync brings everything that was written to the store's file system onto the disk. It is one action for a tree of any
 // size, and one for all that are registered at the same time.
 func (s *Store) sync() error {

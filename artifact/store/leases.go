@@ -178,20 +178,6 @@ func (s *Store) leaseOver(lock string) (bool, error) {
 	if s.readOnly {
 		return false, nil
 	}
-	now, err := s.clock()
+	now, err := s.fileTime()
 	return now.Sub(time.Unix(st.Mtim.Unix())) > leaseExpiry, err
-}
-
-// clock is the time of the store's file system, which may be a server's.
-func (s *Store) clock() (time.Time, error) {
-	probe := s.path("tmp", s.holder.TempName())
-	if err := s.create(probe, nil); err != nil {
-		return time.Time{}, err
-	}
-	defer os.Remove(probe)
-	info, err := os.Lstat(probe)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return info.ModTime(), nil
 }

@@ -48,7 +48,7 @@ func (s *Store) Running() (map[artifact.DerivationID]lease.Info, error) {
 		if err != nil {
 			continue
 		}
-		if info, err := s.Locked(id); err == nil && s.holder.Sees(info.Holder) != lease.Gone {
+		if info, err := s.Locked(id); err == nil {
 			running[id] = info
 		}
 	}

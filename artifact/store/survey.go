@@ -64,12 +64,7 @@ func (s *Store) RecordedIDs() ([]artifact.DerivationID, error) {
 }
 
 func listIDs[ID any](dir, suffix string, parse func(string) (ID, error)) ([]ID, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := namesIn(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ func TestForeignLease(t *testing.T) {
 	if len(uses) != 1 {
 		t.Errorf("%d leases", len(uses))
 	}
-	now, err := s.clock()
+	now, err := s.fileTime()
 	must(t, err)
 	old := now.Add(-leaseExpiry - time.Minute)
 	must(t, os.Chtimes(held.path+leaseLock, old, old))

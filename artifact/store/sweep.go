@@ -73,7 +73,7 @@ func (s *Store) abandoned(name string) bool {
 	return err == nil && now.Sub(made.ModTime()) > expireTemp
 }
 
-// fileTime is the present in the eyes of the store's file system.
+// fileTime is the present in the eyes of the store's file system, which may be a server's.
 func (s *Store) fileTime() (time.Time, error) {
 	name := s.path("tmp", s.holder.TempName())
 	if err := s.create(name, nil); err != nil {
