@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hdjail/artifact"
+	"hdjail/artifact/closure"
 	"hdjail/artifact/collect"
 	"hdjail/artifact/tree"
 )
@@ -50,7 +51,7 @@ func (t *intake) check() ([]artifact.RealizationID, error) {
 func (t *intake) checkDerivations() error {
 	for _, id := range t.header.Derivations {
 		for _, dep := range t.derivations[id].Dependencies {
-			if _, err := t.known(dep.ID); err != nil {
+			if _, err := t.Derivation(dep.ID); err != nil {
 				return &MissingError{"derivation", dep.ID.String(), "which " + label(t.derivations[id]) + " needs"}
 			}
 		}
@@ -64,7 +65,7 @@ func (t *intake) checkRoots() error {
 		found := root.Derivation
 		var err error
 		if root.Realization.IsZero() {
-			_, err = t.known(root.Derivation)
+			_, err = t.Derivation(root.Derivation)
 		} else {
 			found, err = t.derivationOf(root.Realization)
 		}
@@ -73,14 +74,6 @@ func (t *intake) checkRoots() error {
 		}
 	}
 	return nil
-}
-
-// known is a derivation of the archive or the store.
-func (t *intake) known(id artifact.DerivationID) (*artifact.Derivation, error) {
-	if d, ok := t.derivations[id]; ok {
-		return d, nil
-	}
-	return t.store.Derivation(id)
 }
 
 // malformed makes an object of the archive that is not what it has to be an error of the archive.
@@ -103,50 +96,40 @@ func (t *intake) derivationOf(id artifact.RealizationID) (artifact.DerivationID,
 	if !omitted {
 		return artifact.DerivationID{}, &artifact.MalformedError{What: "context", Name: id.String(), Reason: "the archive has it not, and does not leave it out"}
 	}
-	r, err := t.store.Realization(id)
+	r, err := t.store.Manifest(id)
 	return r.Derivation, err
 }
 
-// contextOf is the context of any realization below one of the archive.
-func (t *intake) contextOf(id artifact.RealizationID) (artifact.Context, error) {
+// Manifest is any realization below one of the archive, as closure.Source has it.
+func (t *intake) Manifest(id artifact.RealizationID) (artifact.Realization, error) {
 	if a, ok := t.arrivals[id]; ok {
-		return a.Context, nil
+		return artifact.Realization{ID: id, Derivation: a.Derivation, Context: a.Context, Tree: a.Tree}, nil
 	}
-	r, err := t.store.Realization(id)
-	return r.Context, err
+	return t.store.Manifest(id)
 }
 
-// chosen is the set of realizations that a closure uses of one derivation, and who names it.
-type chosen struct {
-	set     []artifact.RealizationID
-	through artifact.RealizationID
+// Derivation is one of the archive or the store.
+func (t *intake) Derivation(id artifact.DerivationID) (*artifact.Derivation, error) {
+	if d, ok := t.derivations[id]; ok {
+		return d, nil
+	}
+	return t.store.Derivation(id)
 }
 
 // consistent makes sure that below a realization every derivation has one set of realizations.
 func (t *intake) consistent(root artifact.RealizationID) error {
-	choices := map[artifact.DerivationID]chosen{}
-	for queue := []artifact.RealizationID{root}; len(queue) > 0; queue = queue[1:] {
-		ctx, err := t.contextOf(queue[0])
-		if err != nil {
-			return err
-		}
-		for d, set := range ctx {
-			first, ok := choices[d]
-			if !ok {
-				choices[d] = chosen{set, queue[0]}
-				queue = append(queue, set...)
-			} else if !slices.Equal(first.set, set) {
-				// Of two ways in no order, the same one comes first each time.
-				a, b := first, chosen{set, queue[0]}
-				if compareTexts(a.through, b.through) > 0 {
-					a, b = b, a
-				}
-				return &InconsistentError{Root: root.String(), Derivation: d.String(), First: choice(a.set), FirstThrough: a.through.String(),
-					Second: choice(b.set), SecondThrough: b.through.String()}
-			}
-		}
+	_, err := closure.Of(t.ctx, t, []artifact.RealizationID{root})
+	witness := (*closure.InconsistentError)(nil)
+	if !errors.As(err, &witness) {
+		return err
 	}
-	return nil
+	// Of two ways in no order, the same one comes first each time.
+	first, second := witness.One, witness.Other
+	if compareTexts(first.Through, second.Through) > 0 {
+		first, second = second, first
+	}
+	return &InconsistentError{Root: root.String(), Derivation: witness.Derivation.String(), First: choice(first.IDs), FirstThrough: first.Through.String(),
+		Second: choice(second.IDs), SecondThrough: second.Through.String()}
 }
 
 // order sorts the realizations so that each follows what it was built with, and those of one derivation as they were in the
@@ -212,7 +195,7 @@ func (t *intake) below(id artifact.DerivationID) (map[artifact.DerivationID]stri
 		if _, ok := names[queue[0]]; ok {
 			continue
 		}
-		d, err := t.known(queue[0])
+		d, err := t.Derivation(queue[0])
 		if err != nil {
 			return nil, err
 		}
