@@ -76,7 +76,7 @@ func TestDaemonKilled(t *testing.T) {
 	if n := d.realizations(); n != complete {
 		t.Errorf("%d realizations, and %d were complete", n, complete)
 	}
-	if _, err := sitelog.Verify(d.path("log/site.log")); err != nil {
+	if _, err := sitelog.Verify(d.path("log/site.log"), ""); err != nil {
 		t.Error(err)
 	}
 	for _, dir := range []string{"store/tmp", "store/locks"} {

@@ -321,7 +321,7 @@ func TestDaemonLoad(t *testing.T) {
 	if n := d.metric(`hdjail_builds_total{status="built"}`); int(n) != had+clients*each {
 		t.Errorf("%v builds were counted", n)
 	}
-	if found, err := sitelog.Verify(d.path("log/site.log")); err != nil {
+	if found, err := sitelog.Verify(d.path("log/site.log"), ""); err != nil {
 		t.Errorf("log %+v: %v", found, err)
 	}
 	peak := d.peakMemory()

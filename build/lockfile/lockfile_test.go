@@ -196,8 +196,8 @@ func TestHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, p, _ := sample()
-	f = New(p, func(*plan.Step) string { return "" }, r.Closures(), nil)
+	_, p, _ := sample()
+	f := New(p, func(*plan.Step) string { return "" }, r.Closures(), nil)
 	read, err := Parse(encode(t, f))
 	if err != nil {
 		t.Fatal(err)

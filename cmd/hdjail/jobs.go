@@ -120,7 +120,7 @@ func siteLogCommand(a *app) *cli.Command {
 				if name == "" {
 					name = defaultSiteLog
 				}
-				found, err := sitelog.VerifyContains(a.absolute(name), c.String("contains"))
+				found, err := sitelog.Verify(a.absolute(name), c.String("contains"))
 				if err != nil {
 					return err
 				}

@@ -99,10 +99,12 @@ func (m *memory) argv(tid int, addr uint64, wordSize int) (args []string, trunca
 		}
 		starts := m.starts(tid, pointers)
 		for i, pointer := range pointers {
-			arg, whole := starts[i], len(starts[i]) > 0
+			arg := starts[i]
 			if end := bytes.IndexByte(arg, 0); end >= 0 {
 				arg = arg[:end]
-			} else if arg, whole = m.long(tid, pointer); !whole {
+			} else if long, whole := m.long(tid, pointer); whole {
+				arg = long
+			} else {
 				return args, true
 			}
 			if size += len(arg) + 1; size > argvMax {

@@ -188,11 +188,8 @@ type Found struct {
 	whole int64
 }
 
-// Verify reads the log at name and its head. Damage is *DamageError.
-func Verify(name string) (Found, error) { return Read(name, nil) }
-
-// VerifyContains is Verify, and demands that a line has the hash, unless that is empty.
-func VerifyContains(name, hash string) (Found, error) {
+// Verify reads the log at name and its head, and demands that a line has the hash, unless that is empty. Damage is *DamageError.
+func Verify(name, hash string) (Found, error) {
 	there := hash == ""
 	found, err := Read(name, func(e Entry) { there = there || e.Prev == hash })
 	if err == nil && !there && found.Last != hash {
@@ -201,7 +198,7 @@ func VerifyContains(name, hash string) (Found, error) {
 	return found, err
 }
 
-// Read is Verify, and replay gets each entry; nil gets none.
+// Read is Verify without a hash, and replay gets each entry; nil gets none.
 func Read(name string, replay func(Entry)) (Found, error) {
 	file, err := os.Open(name)
 	if err != nil {

@@ -40,7 +40,7 @@ func written(t *testing.T) (name string, lines [][]byte) {
 
 func TestVerify(t *testing.T) {
 	name, lines := written(t)
-	found, err := Verify(name)
+	found, err := Verify(name, "")
 	if err != nil || found.Entries != 4 || len(found.Last) != 64 {
 		t.Fatalf("found %+v, %v", found, err)
 	}
@@ -68,7 +68,7 @@ func TestVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damage *DamageError
-			if _, err := Verify(other); !errors.As(err, &damage) || damage.Line != test.line {
+			if _, err := Verify(other, ""); !errors.As(err, &damage) || damage.Line != test.line {
 				t.Errorf("error %v, want one of line %d", err, test.line)
 			}
 			if _, err := Open(other, clock, nil); !errors.As(err, &damage) {
@@ -90,7 +90,7 @@ func TestCrash(t *testing.T) {
 	if err := errors.Join(os.WriteFile(older, bytes.Join(lines, nil), 0o600), os.WriteFile(HeadName(older), []byte(three), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := Verify(older); err != nil || found.Entries != 4 {
+	if found, err := Verify(older, ""); err != nil || found.Entries != 4 {
 		t.Errorf("found %+v, %v", found, err)
 	}
 	f, err := os.OpenFile(older, os.O_WRONLY|os.O_APPEND, 0)
@@ -115,7 +115,7 @@ func TestCrash(t *testing.T) {
 	if want := []string{"request", "built", "request", "built"}; !slices.Equal(events, want) {
 		t.Errorf("replayed %v", events)
 	}
-	if found, err := Verify(older); err != nil || found.Entries != 5 {
+	if found, err := Verify(older, ""); err != nil || found.Entries != 5 {
 		t.Errorf("after the repair: %+v, %v", found, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"hdjail/artifact"
-	"hdjail/build"
 	"hdjail/build/lockfile"
 	"hdjail/hostpkgs"
 	"hdjail/policies"
@@ -210,10 +209,4 @@ type Problem struct {
 	Text    string   `json:"text"`
 	Details []string `json:"details,omitempty"`
 	Help    []string `json:"help,omitempty"`
-}
-
-// NewEvent is the reply that passes an event on.
-func NewEvent(e build.Event) (Reply, error) {
-	text, err := json.Marshal(e)
-	return Reply{Version: Version, Event: text}, err
 }
