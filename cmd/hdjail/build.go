@@ -171,15 +171,22 @@ func (a *app) realizeWith(c *cli.Context, with survey) ([]build.Result, error) {
 	var audits auditList
 	b.Audited = audits.add
 	results, err = b.Realize(c.Context, p, with.options)
-	if err = failures(err, results); err == nil {
+	err = a.conclude(c, sink, &audits, failures(err, results))
+	a.noteUnselected(results)
+	return a.wanted(p, results), err
+}
+
+// conclude ends the events of a build that ended with err, and tells of its audits. A build with an incomplete one has that error
+// if it has no other.
+func (a *app) conclude(c *cli.Context, sink *events, audits *auditList, err error) error {
+	if err == nil {
 		err = audits.incomplete
 	}
 	err = errors.Join(err, sink.finish(diagnoseExit(err)))
 	if c.String("progress") != "quiet" {
 		a.summarize(audits.list, audits.more, "")
 	}
-	a.noteUnselected(results)
-	return a.wanted(p, results), err
+	return err
 }
 
 // noteUnselected tells of what was built in vain.

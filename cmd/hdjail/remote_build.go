@@ -65,14 +65,7 @@ func (a *app) buildRemotely(c *cli.Context, d *client.Client, r request) ([]buil
 	} else {
 		results = nil
 	}
-	audits := a.remoteAudits(watch.list)
-	if err == nil {
-		err = audits.incomplete
-	}
-	err = errors.Join(err, sink.finish(diagnoseExit(err)))
-	if c.String("progress") != "quiet" {
-		a.summarize(audits.list, audits.more, "")
-	}
+	err = a.conclude(c, sink, a.remoteAudits(watch.list), err)
 	a.noteUnselected(results)
 	return results, err
 }
@@ -147,17 +140,6 @@ func (a *app) resolveRemotely(ctx context.Context, d *client.Client, r request) 
 	return resolver.Resolve(ctx, graph)
 }
 
-// cacheDir is for what may be lost.
-func (a *app) cacheDir() string {
-	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "hdjail")
-	}
-	if a.home != "" {
-		return filepath.Join(a.home, ".cache/hdjail")
-	}
-	return filepath.Join(os.TempDir(), "hdjail-nobody") // not writable for long, and not needed
-}
-
 // bring gives the daemon what it lacks for the steps that are to be built: sources, then derivations. It returns where the
 // commits are to be had that are left to the daemon.
 func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results []build.Result) (commits map[string][]string, err error) {
@@ -202,10 +184,13 @@ func (a *app) bring(ctx context.Context, d *client.Client, p *plan.Plan, results
 
 // fetchFor fetches sources with the caller's rights, and passes them on.
 func (a *app) fetchFor(ctx context.Context, d *client.Client, digests []string, urls map[string][]string) (err error) {
-	if err := os.MkdirAll(a.cacheDir(), 0o700); err != nil {
-		return err
+	cache := a.cacheDir()
+	if cache != "" {
+		if err := os.MkdirAll(cache, 0o700); err != nil {
+			return err
+		}
 	}
-	dir, err := os.MkdirTemp(a.cacheDir(), "fetch-")
+	dir, err := os.MkdirTemp(cache, "hdjail-fetch-") // below the system's temporary directory for who has no cache
 	if err != nil {
 		return err
 	}

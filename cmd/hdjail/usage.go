@@ -237,15 +237,23 @@ func (a *app) usage(ctx context.Context) (*usage.Index, error) {
 // usageDir is where the index of a store is kept, empty for nowhere: the caller's own cache, because the store may be
 // another's, and on a shared file system.
 func (a *app) usageDir(s *store.Store) string {
-	dir := os.Getenv("XDG_CACHE_HOME")
-	if !filepath.IsAbs(dir) {
-		if a.home == "" {
-			return ""
-		}
-		dir = filepath.Join(a.home, ".cache")
+	cache := a.cacheDir()
+	if cache == "" {
+		return ""
 	}
 	name := blake3.Sum256([]byte(s.Root()))
-	return filepath.Join(dir, "hdjail", fmt.Sprintf("usage-%x", name[:8]))
+	return filepath.Join(cache, fmt.Sprintf("usage-%x", name[:8]))
+}
+
+// cacheDir is the caller's, for what may be lost; empty for nowhere.
+func (a *app) cacheDir() string {
+	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "hdjail")
+	}
+	if a.home == "" {
+		return ""
+	}
+	return filepath.Join(a.home, ".cache/hdjail")
 }
 
 // recordedStore is a store as the index reads it.
