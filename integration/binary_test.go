@@ -6,34 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hdjail/integration/binary"
 )
 
 // hdjail is the binary under test, in a place that every user can read: HDJAIL_BIN, or one built for this run.
 var hdjail string
 
-func TestMain(m *testing.M) {
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "hdjail-integration-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		panic(err)
-	}
-	hdjail = filepath.Join(dir, "hdjail")
-	command := exec.Command("go", "build", "-tags", "seccomp osusergo netgo runc_nocriu urfave_cli_no_docs", "-o", hdjail, "hdjail/cmd/hdjail")
-	if built := os.Getenv("HDJAIL_BIN"); built != "" {
-		command = exec.Command("cp", built, hdjail)
-	}
-	if out, err := command.CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Main(m, &hdjail)) }
 
 // who runs a command: as root when the tests do, and as an ordinary user always.
 var who = []string{"root", "user"}

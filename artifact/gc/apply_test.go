@@ -16,30 +16,15 @@ import (
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
+	"hdjail/artifact/store/storetest"
 	"hdjail/artifact/tree"
 )
 
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
+var must = storetest.Must
 
-// openStore makes a store in a fresh directory, removed at the end.
 func openStore(t testing.TB) *store.Store {
 	t.Helper()
-	parent := t.TempDir()
-	must(t, os.Chmod(parent, 0o755))
-	s, err := store.Open(parent+"/store", store.Options{})
-	must(t, err)
-	t.Cleanup(func() {
-		p, err := os.Open(parent)
-		must(t, err, s.Close())
-		defer p.Close()
-		must(t, tree.Remove(p, "store"))
-	})
-	return s
+	return storetest.Open(t, "", store.Options{})
 }
 
 func sample(name string, deps ...artifact.DerivationID) *artifact.Derivation {

@@ -17,44 +17,19 @@ import (
 
 	"hdjail/artifact"
 	"hdjail/artifact/store"
+	"hdjail/artifact/store/storetest"
 	"hdjail/artifact/tree"
 )
 
 const prefix = "/hdjail"
 
-// tester is what *testing.T and *rapid.T have in common.
-type tester interface {
-	Helper()
-	Fatal(args ...any)
-	Cleanup(func())
-}
+type tester = storetest.Tester
 
-func must(t tester, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
+var must = storetest.Must
 
-// newStore makes a store that is removed at the end: in memory where there is a place for that, because every registration
-// waits for the disk.
 func newStore(t tester, prefix string) *store.Store {
 	t.Helper()
-	dir := "/dev/shm"
-	if _, err := os.Stat(dir); err != nil {
-		dir = ""
-	}
-	parent, err := os.MkdirTemp(dir, "hdjail-pack-test-")
-	must(t, err, os.Chmod(parent, 0o755))
-	s, err := store.Open(parent+"/store", store.Options{Prefix: prefix})
-	must(t, err)
-	t.Cleanup(func() {
-		up, err := os.Open(filepath.Dir(parent))
-		must(t, err, s.Close())
-		defer up.Close()
-		must(t, tree.Remove(up, filepath.Base(parent)))
-	})
-	return s
+	return storetest.Open(t, storetest.Memory(), store.Options{Prefix: prefix})
 }
 
 func sample(name string, deps ...artifact.Dependency) *artifact.Derivation {

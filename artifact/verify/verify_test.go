@@ -16,15 +16,11 @@ import (
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
+	"hdjail/artifact/store/storetest"
 	"hdjail/artifact/tree"
 )
 
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
+var must = storetest.Must
 
 // fixture is a store with a realization, one that was built with it, and one of each input.
 type fixture struct {
@@ -36,16 +32,8 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	parent := t.TempDir()
-	must(t, os.Chmod(parent, 0o755))
-	s, err := store.Open(parent+"/store", store.Options{})
-	must(t, err)
-	t.Cleanup(func() {
-		p, err := os.Open(parent)
-		must(t, err, s.Close())
-		defer p.Close()
-		must(t, tree.Remove(p, "store"))
-	})
+	s := storetest.Open(t, "", store.Options{})
+	var err error
 	f := &fixture{Store: s}
 	f.base = f.register(t, sample("base"), nil)
 	f.top = f.register(t, sample("top", f.base.Derivation), artifact.Context{f.base.Derivation: {f.base.ID}})

@@ -3,11 +3,11 @@ package crash
 import (
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+
+	"hdjail/integration/binary"
 )
 
 // hdjail is the binary under test: HDJAIL_BIN, or one built for this run.
@@ -16,26 +16,7 @@ var hdjail string
 // soak has the tests try everything, which takes many minutes.
 var soak = os.Getenv("HDJAIL_SOAK") != ""
 
-func TestMain(m *testing.M) {
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "hdjail-crash-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	hdjail = filepath.Join(dir, "hdjail")
-	command := exec.Command("go", "build", "-tags", "seccomp osusergo netgo runc_nocriu urfave_cli_no_docs", "-o", hdjail, "hdjail/cmd/hdjail")
-	if built := os.Getenv("HDJAIL_BIN"); built != "" {
-		command = exec.Command("cp", built, hdjail)
-	}
-	if out, err := command.CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Main(m, &hdjail)) }
 
 // chance is seeded by HDJAIL_SEED or the clock, and says by what.
 func chance(t *testing.T) *rand.Rand {

@@ -13,6 +13,7 @@ import (
 	"hdjail/artifact/collect"
 	"hdjail/artifact/lease"
 	"hdjail/artifact/store"
+	"hdjail/artifact/store/storetest"
 	"hdjail/profile"
 )
 
@@ -26,29 +27,11 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(dir+"/store", store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := storetest.Open(t, "", store.Options{})
 	self, err := lease.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(path, 0o755)
-			}
-			return err
-		})
-		if err := errors.Join(err, s.Close()); err != nil {
-			t.Error(err)
-		}
-	})
 	profiles := &profile.Profiles{Dir: s.ProfilesDir(), Now: time.Now, Lock: lease.Options{Holder: self, Timeout: time.Minute}}
 	w := &shop{t: t, store: s, paths: Paths{Store: s, Profiles: profiles}, byID: map[artifact.DerivationID]*artifact.Derivation{}}
 	profiles.Publish = w.paths.Settle
