@@ -55,7 +55,7 @@ func (t *Temp) Close() error {
 		t.renewal.Stop()
 	}
 	// First, or who is killed halfway has left word of a run that did not fail.
-	if err := os.Remove(path.Join(t.Dir, pendingName)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+	if err := os.Remove(path.Join(t.Dir, pendingName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return t.store.discard(t.name)
