@@ -99,5 +99,13 @@ func (id DerivationID) StoreName(name, version string) string {
 	return id.String() + "-" + name + "-" + version
 }
 
+// Label is what people call d: its name and, unless empty, its version, joined by "-".
+func (d *Derivation) Label() string {
+	if d.Version == "" {
+		return d.Name
+	}
+	return d.Name + "-" + d.Version
+}
+
 // PublicPath is the path that a build of d is configured with, below d's prefix.
 func (d *Derivation) PublicPath() string { return path.Join(d.Prefix, "store", d.StoreName()) }

@@ -137,8 +137,5 @@ func name(s Source, id artifact.DerivationID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if d.Version == "" {
-		return d.Name, nil
-	}
-	return d.Name + "-" + d.Version, nil
+	return d.Label(), nil
 }

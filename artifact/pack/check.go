@@ -52,7 +52,7 @@ func (t *intake) checkDerivations() error {
 	for _, id := range t.header.Derivations {
 		for _, dep := range t.derivations[id].Dependencies {
 			if _, err := t.Derivation(dep.ID); err != nil {
-				return &MissingError{"derivation", dep.ID.String(), "which " + label(t.derivations[id]) + " needs"}
+				return &MissingError{"derivation", dep.ID.String(), "which " + t.derivations[id].Label() + " needs"}
 			}
 		}
 	}

@@ -67,9 +67,6 @@ type Manifest struct {
 	Record     artifact.BuildRecord  `json:"record"`
 }
 
-// label is a derivation's name and version, for people.
-func label(d *artifact.Derivation) string { return strings.TrimSuffix(d.Name+"-"+d.Version, "-") }
-
 // encode is the one form of a JSON member.
 func encode(value any) ([]byte, error) {
 	data, err := json.MarshalIndent(value, "", "  ")

@@ -83,7 +83,7 @@ func (c *selector) root(ref store.Ref) error {
 	}
 	all, err := c.store.Realizations(ref.Derivation)
 	if len(all) == 0 && err == nil {
-		c.unbuilt = append(c.unbuilt, label(c.derivations[ref.Derivation]))
+		c.unbuilt = append(c.unbuilt, c.derivations[ref.Derivation].Label())
 	}
 	for _, r := range all {
 		c.results = append(c.results, r.ID)
@@ -203,7 +203,7 @@ func (c *selector) header(had map[artifact.RealizationID]bool) (Header, error) {
 	for id, left := range omitted {
 		if left {
 			d := c.realizations[id].Derivation
-			h.Omitted = append(h.Omitted, Omitted{id, d, label(c.derivations[d])})
+			h.Omitted = append(h.Omitted, Omitted{id, d, c.derivations[d].Label()})
 		}
 	}
 	for id, d := range c.derivations {

@@ -29,7 +29,7 @@ func (t *intake) derivation(id artifact.DerivationID) error {
 		return malformed(t.in.name, err)
 	}
 	if found := d.ID(); found != id {
-		return &DigestError{"derivation", label(d), id.String(), found.String()}
+		return &DigestError{"derivation", d.Label(), id.String(), found.String()}
 	}
 	if d.Prefix != t.header.Prefix {
 		return &PrefixError{"derivation " + id.String(), d.Prefix, "the archive", t.header.Prefix}
@@ -69,7 +69,7 @@ func (t *intake) realization(id artifact.RealizationID) error {
 	}
 	a := &store.Arrival{Derivation: m.Derivation, Context: m.Context, Tree: m.Tree, Record: m.Record, Dir: dir}
 	if found := a.ID(); found != id {
-		return &DigestError{"realization", "of " + label(d), id.String(), found.String()}
+		return &DigestError{"realization", "of " + d.Label(), id.String(), found.String()}
 	}
 	t.arrivals[id], t.numbers[id] = a, m.Number
 	out := ""

@@ -33,10 +33,7 @@ func Closure(l Lookup, roots []artifact.DerivationID) (Graph, error) {
 		if err != nil {
 			return nil, err
 		}
-		n := Node{ID: queue[at].String(), Name: d.Name, Target: slices.Contains(roots, queue[at])}
-		if d.Version != "" {
-			n.Name += "-" + d.Version
-		}
+		n := Node{ID: queue[at].String(), Name: d.Label(), Target: slices.Contains(roots, queue[at])}
 		for _, dep := range d.Dependencies {
 			n.Dependencies = append(n.Dependencies, add(dep.ID))
 		}

@@ -47,12 +47,7 @@ type Step struct {
 }
 
 // Name is that of the derivation with its version, for people.
-func (s *Step) Name() string {
-	if s.Derivation.Version == "" {
-		return s.Derivation.Name
-	}
-	return s.Derivation.Name + "-" + s.Derivation.Version
-}
+func (s *Step) Name() string { return s.Derivation.Label() }
 
 // Each calls visit for every step, after its dependencies, and for several steps at once. It returns the error of the first
 // step in the plan's order that has one; later levels are not visited then.

@@ -62,7 +62,7 @@ func (q *Question) Derivation(id artifact.DerivationID, result artifact.Realizat
 // Artifact answers for what is called name, with its version or without.
 func (q *Question) Artifact(name string) (Answer, error) {
 	return q.steps(func(_ artifact.DerivationID, d *artifact.Derivation) bool {
-		return d.Name == name || d.Version != "" && d.Name+"-"+d.Version == name
+		return d.Name == name || d.Label() == name
 	})
 }
 
